@@ -1,0 +1,43 @@
+# `make demo` and `make test` are all a newcomer needs; both set up .venv first when it is missing or out of date.
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format lock clean
+
+help:            ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "make: Python 3.11 to 3.13 is needed, %s is %s; name another with make PYTHON=..." % (sys.executable, sys.version.split()[0]))'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: $(STAMP)  ## make .venv with every pinned dependency
+
+demo: $(STAMP)   ## train SSDLite on generated data, then print the leaderboard (about 6 minutes on 2 cores)
+	$(BIN)/python tools/train.py configs/ssdlite_rexnet_x1.0.py --demo --work-dir work_dirs/demo
+	$(BIN)/python tools/eval_detection.py work_dirs/demo/config.py work_dirs/demo/last.pth --pictures 8
+	$(BIN)/python tools/summarize.py work_dirs/demo
+
+test: $(STAMP)   ## run the test suite
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)   ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP) ## mend style and formatting
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(STAMP)   ## pin the newest versions again
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --upgrade pyproject.toml -o requirements.lock
+
+clean:           ## remove the environment and caches, never work_dirs
+	rm -rf .venv *.egg-info .pytest_cache .ruff_cache

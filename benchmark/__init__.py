@@ -1,0 +1,1 @@
+"""HOW backbones are compared: training, evaluation, cost, results and tables. Nothing here knows a command line."""

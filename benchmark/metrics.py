@@ -1,0 +1,159 @@
+"""COCO's average precision, by faster-coco-eval."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from faster_coco_eval import COCO, COCOeval_faster
+from mmdet.registry import METRICS
+from mmengine.evaluator import BaseMetric
+from pycocotools import mask as mask_codec
+
+from benchmark.errors import UserError
+
+# Our name of a figure -> its place among COCO's twelve.
+STATS = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5}
+PREFIXES = {"bbox": "box", "segm": "mask"}
+Detection = dict[str, Any]
+
+
+def coco_ap(
+    annotations: Path, detections: Sequence[Detection], iou_type: str = "bbox"
+) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """Evaluate detections in COCO's results format.
+
+    Args:
+        annotations: a COCO annotation file.
+        detections: dicts of ``image_id``, ``category_id``, ``score``, ``bbox`` (x, y, width, height in pixels) and for
+            masks ``segmentation`` (run lengths).
+        iou_type: ``bbox`` or ``segm``.
+
+    Returns:
+        AP, AP50, AP75, APs, APm, APl as in ``STATS``, and AP by class name; in percent, None where the annotations
+        have no object to find.
+    """
+    truth = COCO(str(annotations))
+    names = {category["id"]: category["name"] for category in truth.loadCats(truth.getCatIds())}
+    if not truth.getAnnIds():
+        return dict.fromkeys(STATS), dict.fromkeys(names.values())
+    if not detections:
+        present = {
+            annotation["category_id"] for annotation in truth.dataset["annotations"] if not annotation["iscrowd"]
+        }
+        return _without_detections(truth), {name: 0.0 if i in present else None for i, name in names.items()}
+    evaluation = COCOeval_faster(truth, truth.loadRes(list(detections)), iou_type, print_function=lambda *_: None)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # (10 thresholds, 101 recalls, classes)
+    classes = {names[i]: _mean_percent(precision[..., k]) for k, i in enumerate(evaluation.params.catIds)}
+    return {name: _percent(evaluation.stats[place]) for name, place in STATS.items()}, classes
+
+
+def _percent(value: float) -> float | None:
+    return None if value < 0 else 100.0 * float(value)  # COCO writes -1 for "no object to find"
+
+
+def _mean_percent(precision: np.ndarray) -> float | None:
+    valid = precision[precision > -1]
+    return 100.0 * float(valid.mean()) if valid.size else None
+
+
+def _without_detections(truth: COCO) -> dict[str, float | None]:
+    areas = [annotation["area"] for annotation in truth.dataset["annotations"] if not annotation["iscrowd"]]
+    ranges = {"APs": (0, 32**2), "APm": (32**2, 96**2), "APl": (96**2, float("inf"))}
+    return {
+        name: 0.0 if any(low <= area <= high for area in areas) else None
+        for name, (low, high) in {**dict.fromkeys(STATS, (0, float("inf"))), **ranges}.items()
+    }
+
+
+@METRICS.register_module()
+class CocoAP(BaseMetric):
+    """Collect a detector's predictions and evaluate them once all processes are done.
+
+    Args:
+        iou_types: ``bbox`` and, for instance segmentation, ``segm``.
+        ann_file: the annotations; filled in from the data set's config.
+
+    Attributes:
+        detections: after an evaluation, on the main process, the detections in COCO's results format.
+        per_class: AP by class name, for each of box and mask.
+    """
+
+    def __init__(self, ann_file: str, iou_types: Sequence[str] = ("bbox",)) -> None:
+        super().__init__(collect_device="cpu")
+        self.ann_file = Path(ann_file)
+        self.iou_types = tuple(iou_types)
+        self.detections: list[Detection] = []
+        self.per_class: dict[str, dict[str, float | None]] = {}
+        self.images = 0
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Keep the predictions of one batch."""
+        for sample in data_samples:
+            predicted = sample["pred_instances"]
+            record = {
+                "image_id": sample["img_id"],
+                "boxes": predicted["bboxes"].float().cpu().numpy(),
+                "scores": predicted["scores"].float().cpu().numpy(),
+                "labels": predicted["labels"].cpu().numpy(),
+            }
+            if "segm" in self.iou_types:
+                record["masks"] = _encode_masks(predicted["masks"])
+            self.results.append(record)
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float | None]:
+        """Evaluate all images of the data set; the figures are named ``box_AP``, ``mask_AP50`` and so on."""
+        truth = json.loads(self.ann_file.read_bytes())
+        self._check_every_image_once(results, {image["id"] for image in truth["images"]})
+        by_name = {category["name"]: category["id"] for category in truth["categories"]}
+        category_ids = [by_name[name] for name in self.dataset_meta["classes"]]
+        self.detections = [detection for record in results for detection in _to_coco(record, category_ids)]
+        self.images = len(results)
+        figures: dict[str, float | None] = {}
+        for iou_type in self.iou_types:
+            prefix = PREFIXES[iou_type]
+            summary, self.per_class[prefix] = coco_ap(self.ann_file, self.detections, iou_type)
+            figures.update({f"{prefix}_{name}": value for name, value in summary.items()})
+        return figures
+
+    @staticmethod
+    def _check_every_image_once(results: list[dict], expected: set[int]) -> None:
+        found = [record["image_id"] for record in results]
+        if len(found) != len(set(found)) or set(found) != expected:
+            raise UserError(
+                f"Evaluation saw {len(found)} images ({len(set(found))} different) of {len(expected)} in the annotations: "
+                "the figures would be wrong. Evaluate without a filter, each image once."
+            )
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _encode_masks(masks: Any) -> list[dict]:
+    codes = mask_codec.encode(
+        np.asfortranarray(masks.cpu().numpy().transpose(1, 2, 0).astype(np.uint8))
+    )  # (N, H, W) -> (H, W, N)
+    return [{"size": code["size"], "counts": code["counts"].decode()} for code in codes]
+
+
+def _to_coco(record: dict, category_ids: Sequence[int]) -> list[Detection]:
+    detections = []
+    for i, (x1, y1, x2, y2) in enumerate(record["boxes"].astype(float).tolist()):
+        detection = {
+            "image_id": record["image_id"],
+            "category_id": category_ids[record["labels"][i]],
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "score": float(record["scores"][i]),
+        }
+        if "masks" in record:
+            detection["segmentation"] = record["masks"][i]
+        detections.append(detection)
+    return detections

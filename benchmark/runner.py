@@ -1,0 +1,109 @@
+"""MMEngine's Runner with a flat run folder, safe checkpoints, channels_last, and CPUs under torchrun."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.device import get_device
+from mmengine.dist import is_main_process
+from mmengine.logging import MMLogger
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from benchmark.checkpoints import load_checkpoint
+from benchmark.errors import UserError
+
+_SHOWN = 3
+
+
+def init_distributed(launcher: str) -> str:
+    """Join the process group, with NCCL on GPUs and gloo on CPUs, and return the launcher's name for MMEngine.
+
+    Args:
+        launcher: ``auto`` finds torchrun from the environment; ``none``, ``pytorch`` and ``slurm`` as MMDetection has.
+    """
+    if launcher == "auto":
+        launcher = "pytorch" if {"RANK", "WORLD_SIZE", "LOCAL_RANK"} <= os.environ.keys() else "none"
+    if launcher == "pytorch" and not torch.distributed.is_initialized():
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return launcher
+
+
+class BenchmarkRunner(Runner):
+    """The Runner of every tool; configs and hooks mean what they mean in MMDetection."""
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set up as MMEngine does, with logs directly in the run's folder instead of one named by the time."""
+        super().setup_env(env_cfg)
+        self._timestamp = ""
+
+    def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> MMLogger:
+        """Log everything to ``run.log``; the terminal gets the one-line messages."""
+        logger = super().build_logger(log_level, log_file or str(Path(self.work_dir) / "run.log"), **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(lambda record: "\n" not in record.getMessage())
+                handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        return logger
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Move the model to its device and memory format, synchronise BN over GPUs, and wrap it for several processes.
+
+        timm's layers hold their activation in the BN; torch's own conversion to SyncBN would lose it.
+        """
+        model = model.to(get_device(), memory_format=getattr(torch, self.cfg.get("memory_format", "contiguous_format")))
+        if not self.distributed:
+            return model
+        on_gpu = torch.cuda.is_available()
+        if on_gpu and self.cfg.get("sync_bn"):
+            from timm.layers import convert_sync_batchnorm
+
+            model = convert_sync_batchnorm(model)
+        elif self.cfg.get("sync_bn"):
+            self.logger.info("BN is not synchronised: it is on GPUs only.")
+        return MMDistributedDataParallel(
+            module=model,
+            device_ids=[torch.cuda.current_device()] if on_gpu else None,
+            broadcast_buffers=False,
+            find_unused_parameters=self.cfg.get("find_unused_parameters", False),
+        )
+
+    def load_checkpoint(self, filename: str, map_location: Any = "cpu", strict: bool = True, **kwargs: Any) -> dict:
+        """Load weights; every key must fit.
+
+        Raises:
+            UserError: not a checkpoint, or one of another model.
+        """
+        checkpoint = load_checkpoint(Path(filename), map_location)
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        _check_fits(model.state_dict(), checkpoint["state_dict"], filename)
+        model.load_state_dict(checkpoint["state_dict"])
+        self._has_loaded = True
+        self.logger.info(f"Loaded {filename}.")
+        return checkpoint
+
+    def dump_config(self) -> None:
+        """Write the resolved config into the run's folder when it trains."""
+        if is_main_process() and self._train_loop is not None:
+            self.cfg.dump(str(Path(self.work_dir) / "config.py"))
+
+
+def _check_fits(model: dict, found: dict, filename: str) -> None:
+    problems = {
+        "missing": [key for key in model if key not in found],
+        "unexpected": [key for key in found if key not in model],
+        "of another shape": [
+            f"{key} {tuple(found[key].shape)} for {tuple(model[key].shape)}"
+            for key in model
+            if key in found and found[key].shape != model[key].shape
+        ],
+    }
+    texts = [f"{len(keys)} {kind} (first: {', '.join(keys[:_SHOWN])})" for kind, keys in problems.items() if keys]
+    if texts:
+        raise UserError(f"{filename} is a checkpoint of another model than the config's: {'; '.join(texts)}.")

@@ -1,0 +1,26 @@
+"""Laid over any detection config by --demo: generated data and a schedule that two CPU cores finish in minutes.
+
+The networks start from random weights, since the demo must run without a network, and so their BN is trained.
+300 iterations x 8 images / 400 pictures = 6 epochs.
+"""
+
+max_iters = 300
+warmup_iters = 30
+learning_rate = 1e-3  # AdamW: from scratch it gets further than SGD in as few iterations
+batch_size = 8  # images a process
+workers = 2
+
+dataset_name = "demo"
+val_images = 100
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+train_dataloader = dict(batch_size=batch_size, num_workers=workers)
+val_dataloader = dict(batch_size=batch_size, num_workers=workers)
+optim_wrapper = dict(optimizer=dict(_delete_=True, type="AdamW", lr=learning_rate, weight_decay=0.02))
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=warmup_iters),
+    dict(type="CosineAnnealingLR", by_epoch=False, begin=warmup_iters, end=max_iters, eta_min=0.0),
+]
+auto_scale_lr = dict(enable=True, base_batch_size=batch_size)
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=100))
+log_processor = dict(window_size=10)
+model = dict(backbone=dict(pretrained=None, frozen_stages=-1, norm_eval=False, norm_requires_grad=True))

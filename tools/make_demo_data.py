@@ -1,0 +1,25 @@
+"""Generate the demo data set: pictures of shapes in COCO's format, for detection and instance segmentation."""
+
+import argparse
+from pathlib import Path
+
+from benchmark.cli import run
+
+
+def main() -> None:
+    """Read the arguments, make the data set, and print one line about it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("root", metavar="ROOT", nargs="?", type=Path, default=Path("data/demo"), help="folder to make")
+    parser.add_argument("--train-images", type=int, default=400, help="number of pictures in train2017")
+    parser.add_argument("--val-images", type=int, default=100, help="number of pictures in val2017")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same pictures")
+    args = parser.parse_args()
+
+    from benchmark.demo import CLASSES, make_demo_data  # after the arguments, so that --help answers at once
+
+    root = make_demo_data(args.root, train_images=args.train_images, val_images=args.val_images, seed=args.seed)
+    print(f"{args.train_images} train and {args.val_images} val pictures of {', '.join(CLASSES)} are in {root}")
+
+
+if __name__ == "__main__":
+    run(main)

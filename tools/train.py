@@ -1,0 +1,30 @@
+"""Train a config, evaluate it, and write work_dirs/<run>/result.json."""
+
+import dataclasses
+
+from benchmark.cli import config_parser, run
+
+
+def main() -> None:
+    """Read the arguments and train."""
+    parser = config_parser(__doc__, checkpoint=False)
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of the run")
+    parser.add_argument("--overwrite", action="store_true", help="replace a run that is in the folder")
+    parser.add_argument(
+        "--pretrained", metavar="imagenet|none|FILE", help="the backbone's weights (default: the config's)"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pictures", type=int, default=0, metavar="N", help="draw detections on N validation pictures")
+    args = vars(parser.parse_args())
+
+    from benchmark.engine import Options, format_figures, is_main, train
+
+    common = {field.name: args.pop(field.name) for field in dataclasses.fields(Options)}
+    args.pop("local_rank")
+    result = train(Options(**common), **args)
+    if is_main():
+        print(format_figures(result))
+
+
+if __name__ == "__main__":
+    run(main)
