@@ -64,7 +64,7 @@ def load_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except UnpicklingError as error:
         raise UserError(
-            f"{path} is not a checkpoint of tensors: reading it could run code, so it was not read ({_first_line(error)})."
+            f"{path} holds more than tensors; unpickling it could run code, so it was not read ({_first_line(error)})."
         ) from error
     except Exception as error:  # torch and zipfile each have their own for a file that is no archive
         raise UserError(f"{path} is not a checkpoint ({type(error).__name__}: {_first_line(error)}).") from error

@@ -4,8 +4,9 @@ Conventions of the paper's tables: "FLOPs" are multiply-adds; SSDLite counts at 
 1280x800 with 1000 proposals through the box head; the mask head stands apart.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +14,10 @@ from mmengine.config import Config
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmark.config import CONFIGS, complete_model, config_name, load_config
+from benchmark.tasks import TASKS
+
 PROPOSALS = 1000
-INPUTS = {"ssdlite": (320, 320), "faster_rcnn": (800, 1280), "mask_rcnn": (800, 1280)}  # (height, width) in pixels
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,25 @@ def detector_complexity(cfg: Config) -> Complexity:
     init_default_scope("mmdet")
     with torch.device("meta"):
         model = MODELS.build(cfg.model.copy()).eval()
-        height, width = INPUTS[cfg.task]
+        height, width = TASKS[cfg.task].count_input
         shape = (1, 3, height, width)
         parts = _count_parts(model, torch.zeros(shape))
     return Complexity(shape, parts)
+
+
+def config_rows(paths: Sequence[Path]) -> list[dict[str, str | float]]:
+    """Return one printable row a config, all of configs/ by default: params in M and multiply-adds in B by part."""
+    rows = []
+    for path in paths or sorted(CONFIGS.glob("*.py")):
+        cfg = load_config(path)
+        complete_model(cfg)
+        complexity = detector_complexity(cfg)
+        row = {"config": config_name(cfg), "input": "x".join(map(str, complexity.input[2:]))}
+        row |= {"params": round(complexity.params / 1e6, 3), "multiply-adds": round(complexity.macs / 1e9, 3)}
+        for name, part in complexity.parts.items():
+            row |= {f"{name} params": round(part.params / 1e6, 3), f"{name} macs": round(part.macs / 1e9, 3)}
+        rows.append(row)
+    return rows
 
 
 def _count_parts(model: nn.Module, image: Tensor) -> dict[str, Part]:
@@ -91,3 +109,14 @@ def _heads(model: nn.Module, maps: tuple[Tensor, ...]) -> dict[str, tuple[nn.Mod
 
 def _part(module: nn.Module, macs: int) -> Part:
     return Part(sum(parameter.numel() for parameter in module.parameters()), macs)
+
+
+def classifier_complexity(name: str, resolution: int) -> Complexity:
+    """Count a catalogue entry as an ImageNet classifier at a square resolution in pixels."""
+    from backbones import build_network
+
+    shape = (1, 3, resolution, resolution)
+    with torch.device("meta"):
+        net = build_network(name).eval()
+        macs, _ = count_macs(lambda: net(torch.zeros(shape)))
+    return Complexity(shape, {"classifier": _part(net, macs)})

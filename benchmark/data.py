@@ -1,5 +1,7 @@
 """Reading COCO-format data: images that may be corrupt, and a count of those passed over."""
 
+import contextlib
+import logging
 import multiprocessing
 from typing import Any
 
@@ -56,6 +58,11 @@ class CocoDetection(CocoDataset):
         self._unreadable = multiprocessing.Value("q", 0)  # shared with the data-loading processes
         super().__init__(**kwargs)
 
+    def load_data_list(self) -> list[dict]:
+        """Read the annotations without pycocotools' chatter."""
+        with contextlib.redirect_stdout(None):
+            return super().load_data_list()
+
     @property
     def unreadable_images(self) -> int:
         """How often a picture could not be decoded and another was taken."""
@@ -70,5 +77,7 @@ class CocoDetection(CocoDataset):
                 raise
             with self._unreadable.get_lock():
                 self._unreadable.value += 1
-            print_log(f"Passed over (number {self.unreadable_images}): {error}", logger="current", level=30)
+            print_log(
+                f"Passed over (number {self.unreadable_images}): {error}", logger="current", level=logging.WARNING
+            )
             return None

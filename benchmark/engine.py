@@ -25,6 +25,7 @@ from benchmark.results import (
     provenance,
     read_result,
 )
+from benchmark.tasks import TASKS
 
 if TYPE_CHECKING:
     from benchmark.hooks import CostHook
@@ -32,12 +33,6 @@ if TYPE_CHECKING:
 
 PICTURES = "pictures"
 SCORE_DRAWN = 0.3
-# Which tool reports which figures; the first prefix is the tool's own.
-EVALUATION_TOOLS = {
-    "ssdlite": "eval_detection.py",
-    "faster_rcnn": "eval_detection.py",
-    "mask_rcnn": "eval_segmentation.py",
-}
 _RUN_FILES = (FILE_NAME, "config.py", "run.log")
 
 
@@ -119,10 +114,8 @@ def evaluate(
         UserError: whatever the user can mend.
     """
     cfg = load_config(options.config, options=options.cfg_options, data_root=options.data_root, demo=options.demo)
-    if EVALUATION_TOOLS[cfg.task] != tool:
-        raise UserError(
-            f"{options.config} is a {cfg.task} config: evaluate it with tools/{EVALUATION_TOOLS[cfg.task]}."
-        )
+    if TASKS[cfg.task].tool != tool:
+        raise UserError(f"{options.config} is a {cfg.task} config: evaluate it with tools/{TASKS[cfg.task].tool}.")
     if not checkpoint.is_file():
         raise UserError(f"Checkpoint not found: {checkpoint}.")
     work_dir = options.work_dir or checkpoint.parent

@@ -62,7 +62,7 @@ class FiniteLossHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """Check the total loss of the iteration."""
-        loss = float(outputs["loss"])
+        loss = float(outputs["loss"].detach())
         if math.isfinite(loss):
             return
         paths = [sample.img_path for sample in data_batch["data_samples"]]

@@ -84,6 +84,8 @@ class CocoAP(BaseMetric):
         per_class: AP by class name, for each of box and mask.
     """
 
+    default_prefix = ""  # the figures' names are whole
+
     def __init__(self, ann_file: str, iou_types: Sequence[str] = ("bbox",)) -> None:
         super().__init__(collect_device="cpu")
         self.ann_file = Path(ann_file)
@@ -126,8 +128,8 @@ class CocoAP(BaseMetric):
         found = [record["image_id"] for record in results]
         if len(found) != len(set(found)) or set(found) != expected:
             raise UserError(
-                f"Evaluation saw {len(found)} images ({len(set(found))} different) of {len(expected)} in the annotations: "
-                "the figures would be wrong. Evaluate without a filter, each image once."
+                f"Evaluation saw {len(found)} images ({len(set(found))} different) of {len(expected)} annotated ones: the "
+                " figures would be wrong. Evaluate without a filter, each image once."
             )
 
 

@@ -75,7 +75,8 @@ def _check_classes(path: Path, found: Sequence[str], expected: Sequence[str]) ->
     ] or ["the same names in another order"]
     raise UserError(
         f"The config's {len(expected)} classes are not the {len(found)} categories of {path}: "
-        f"{'; '.join(differences)}. Labels would shift silently: set the data sets' metainfo.classes to the file's names in its order."
+        f"{'; '.join(differences)}. Labels would shift silently: set the data sets' metainfo.classes to the file's "
+        "names in its order."
     )
 
 

@@ -12,13 +12,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from benchmark.errors import UserError
+from benchmark.tasks import TASKS
 
 FILE_NAME = "result.json"
 _PACKAGES = ("torch", "torchvision", "timm", "onedl-mmdetection", "onedl-mmcv", "onedl-mmengine", "faster-coco-eval")
-Task = Literal["ssdlite", "faster_rcnn", "mask_rcnn", "finegrained"]
 
 
 class _Strict(BaseModel):
@@ -106,7 +106,7 @@ class Result(_Strict):
     """
 
     schema_version: Literal[1] = 1
-    task: Task
+    task: str
     backbone: str
     config: ConfigRecord
     data: DataRecord
@@ -115,6 +115,13 @@ class Result(_Strict):
     cost: CostRecord
     training: TrainingRecord | None
     provenance: Provenance
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, task: str) -> str:
+        if task not in TASKS:
+            raise ValueError(f"unknown task {task!r}, expected one of {', '.join(TASKS)}")
+        return task
 
     def write(self, folder: Path) -> Path:
         """Write ``result.json`` into a run's folder and return its path."""

@@ -47,7 +47,7 @@ class BenchmarkRunner(Runner):
         logger = super().build_logger(log_level, log_file or str(Path(self.work_dir) / "run.log"), **kwargs)
         for handler in logger.handlers:
             if not isinstance(handler, logging.FileHandler):
-                handler.addFilter(lambda record: "\n" not in record.getMessage())
+                handler.addFilter(_is_for_terminal)
                 handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         return logger
 
@@ -92,6 +92,12 @@ class BenchmarkRunner(Runner):
         """Write the resolved config into the run's folder when it trains."""
         if is_main_process() and self._train_loop is not None:
             self.cfg.dump(str(Path(self.work_dir) / "config.py"))
+
+
+def _is_for_terminal(record: logging.LogRecord) -> bool:
+    # MMEngine logs the whole config and environment, and deprecations of its own that no user can mend.
+    message = record.getMessage()
+    return "\n" not in message and "deprecated" not in message
 
 
 def _check_fits(model: dict, found: dict, filename: str) -> None:

@@ -1,0 +1,122 @@
+"""The paper's tables (benchmark/paper/*.csv), and ours beside them.
+
+Figures are printed in the paper's units: params in millions, multiply-adds in billions ("FLOPs" there).
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.complexity import Complexity, classifier_complexity, detector_complexity
+from benchmark.config import CONFIGS, complete_model, load_config
+from benchmark.errors import UserError
+
+FOLDER = Path(__file__).with_name("paper")
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """One table of the paper.
+
+    Attributes:
+        file: its figures.
+        title: what it compares.
+        config: pattern of its rows' configs; None for classifiers, counted at ``input_size`` or 224.
+        params_tolerance: how far params may lie from the printed ones, in millions.
+        macs_tolerance: likewise for multiply-adds, in billions.
+    """
+
+    file: str
+    title: str
+    config: str | None
+    params_tolerance: float
+    macs_tolerance: float
+
+
+TABLES = {
+    6: PaperTable("table6_ssdlite.csv", "SSDLite at 320x320", "ssdlite_{}.py", 0.05, 0.01),
+}
+# A row that the paper quotes from elsewhere was counted elsewhere.
+QUOTED_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row of the paper beside our count."""
+
+    row: Row
+    ours: Complexity
+    quoted: bool
+    agrees: bool
+
+
+def read_table(number: int) -> list[Row]:
+    """Return the rows of a table as printed; ``backbone`` is our name, empty where the catalogue has none."""
+    with (FOLDER / _table(number).file).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def compare_complexity(number: int) -> list[Comparison]:
+    """Count every row of a table that the catalogue has, and set it beside the printed figures."""
+    table = _table(number)
+    comparisons = []
+    for row in read_table(number):
+        if not row["backbone"]:
+            continue
+        ours = _count(table, row)
+        quoted = row.get("source") == "paper"
+        comparisons.append(Comparison(row, ours, quoted, _agrees(table, row, ours, quoted)))
+    return comparisons
+
+
+def _count(table: PaperTable, row: Row) -> Complexity:
+    if table.config is None:
+        return classifier_complexity(row["backbone"], int(row.get("input_size") or 224))
+    cfg = load_config(CONFIGS / table.config.format(row["backbone"]))
+    complete_model(cfg)
+    return detector_complexity(cfg)
+
+
+def _agrees(table: PaperTable, row: Row, ours: Complexity, quoted: bool) -> bool:
+    pairs = (
+        (ours.params / 1e6, row["params"], table.params_tolerance),
+        (ours.macs / 1e9, row["flops"], table.macs_tolerance),
+    )
+    return all(
+        abs(found - float(printed)) <= (QUOTED_TOLERANCE * float(printed) if quoted else tolerance)
+        for found, printed, tolerance in pairs
+        if printed
+    )
+
+
+def complexity_rows(comparisons: Sequence[Comparison]) -> list[dict[str, str]]:
+    """Return one printable row a comparison: ours, the paper's, and whether they agree."""
+    return [
+        {
+            "backbone": c.row["label"] + (" (quoted)" if c.quoted else ""),
+            "params (M)": f"{c.ours.params / 1e6:.3f}",
+            "in the paper": c.row["params"],
+            "multiply-adds (B)": f"{c.ours.macs / 1e9:.3f}",
+            "in the paper ": c.row["flops"],
+            "agrees": "yes" if c.agrees else "NO",
+        }
+        for c in comparisons
+    ]
+
+
+def describe_table(number: int) -> str:
+    """Return what a comparison with a table means."""
+    table = _table(number)
+    return (
+        f"Table {number}, {table.title}. Agrees: within {table.params_tolerance}M and {table.macs_tolerance}B of the "
+        f"printed figures; a row marked (quoted) the paper took from elsewhere, and it may differ by "
+        f"{QUOTED_TOLERANCE:.0%}."
+    )
+
+
+def _table(number: int) -> PaperTable:
+    if number not in TABLES:
+        raise UserError(f"There is no table {number} here: expected one of {', '.join(map(str, TABLES))}.")
+    return TABLES[number]

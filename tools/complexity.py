@@ -1,0 +1,34 @@
+"""Count params and multiply-adds of configs by part, or set a table of the paper beside our counts."""
+
+import argparse
+import json
+from pathlib import Path
+
+from benchmark.cli import run
+
+
+def main() -> None:
+    """Read the arguments, count and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("configs", type=Path, nargs="*", metavar="CONFIG", help="default: all of configs/")
+    parser.add_argument("--table", type=int, metavar="N", help="a table of the paper")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args()
+
+    from tabulate import tabulate
+
+    import benchmark.registration  # noqa: F401
+    from benchmark.complexity import config_rows
+    from benchmark.paper_tables import compare_complexity, complexity_rows, describe_table
+
+    if args.table is None:
+        rows, footer = config_rows(args.configs), "Params in millions, multiply-adds in billions at the input (H x W)."
+    else:
+        rows, footer = complexity_rows(compare_complexity(args.table)), describe_table(args.table)
+    print(
+        json.dumps(rows, indent=2) if args.json else f"{tabulate(rows, headers='keys', tablefmt='github')}\n\n{footer}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)
