@@ -128,8 +128,8 @@ class CocoAP(BaseMetric):
         found = [record["image_id"] for record in results]
         if len(found) != len(set(found)) or set(found) != expected:
             raise UserError(
-                f"Evaluation saw {len(found)} images ({len(set(found))} different) of {len(expected)} annotated ones: the "
-                " figures would be wrong. Evaluate without a filter, each image once."
+                f"Evaluation saw {len(found)} images ({len(set(found))} different) of {len(expected)} annotated ones; "
+                "the figures would be wrong. Evaluate without a filter, each image once."
             )
 
 
