@@ -191,7 +191,7 @@ def _prepare_data(cfg: Config, loaders: Sequence[str]) -> None:
     if cfg.get("demo"):
         from benchmark.demo import make_demo_data
 
-        make_demo_data(Path(cfg.data_root))
+        make_demo_data(Path(cfg.data_root), train_images=cfg.train_images, val_images=cfg.val_images)
     check_data(cfg, loaders)
 
 

@@ -44,7 +44,9 @@ def coco_ap(
             annotation["category_id"] for annotation in truth.dataset["annotations"] if not annotation["iscrowd"]
         }
         return _without_detections(truth), {name: 0.0 if i in present else None for i, name in names.items()}
-    evaluation = COCOeval_faster(truth, truth.loadRes(list(detections)), iou_type, print_function=lambda *_: None)
+    evaluation = COCOeval_faster(
+        truth, truth.loadRes([dict(d) for d in detections]), iou_type, print_function=lambda *_: None
+    )
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()

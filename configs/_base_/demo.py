@@ -11,6 +11,7 @@ batch_size = 8  # images a process
 workers = 2
 
 dataset_name = "demo"
+train_images = 400
 val_images = 100
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 train_dataloader = dict(batch_size=batch_size, num_workers=workers)

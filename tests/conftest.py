@@ -1,0 +1,52 @@
+"""Fixtures of the whole suite."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# One thread a process: the tests' networks are too small to gain from more. It counts only before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from benchmark import mmcv_ops
+
+mmcv_ops.install()  # before any test module imports a part of MMDetection
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def coco_mini() -> Path:
+    """Folder of a few real COCO pictures with their annotations, in COCO's layout."""
+    folder = Path(os.environ.get("COCO_MINI", ROOT.parent / "shared" / "coco-mini"))
+    if not (folder / "annotations").is_dir():
+        pytest.skip(f"no real COCO pictures: {folder} is absent (the environment's COCO_MINI names another folder)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def randomise() -> Callable:
+    """Function that gives a network's BN layers statistics and weights as after a training, and returns the network."""
+    import torch
+
+    def change(net: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for module in net.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.running_mean.normal_(0, 0.1, generator=generator)
+                    module.bias.normal_(0, 0.1, generator=generator)
+                    module.running_var.uniform_(0.5, 1.5, generator=generator)
+                    module.weight.uniform_(0.5, 1.5, generator=generator)
+        return net
+
+    return change
+
+
+@pytest.fixture(scope="session")
+def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small generated data set."""
+    from benchmark.demo import make_demo_data
+
+    return make_demo_data(tmp_path_factory.mktemp("data") / "demo", train_images=16, val_images=6)

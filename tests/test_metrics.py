@@ -1,0 +1,121 @@
+"""Average precision: equal to pycocotools on the same detections, and defined where it has no answer."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools import mask as mask_codec
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from benchmark.errors import UserError
+from benchmark.metrics import STATS, CocoAP, coco_ap
+
+
+def noisy_detections(annotations: Path, seed: int = 0, masks: bool = False) -> list[dict]:
+    """Jittered copies of the truth, crowds included, with some wrong classes and some boxes from nowhere."""
+    rng = np.random.default_rng(seed)
+    truth = json.loads(annotations.read_text())
+    sizes = {image["id"]: (image["height"], image["width"]) for image in truth["images"]}
+    categories = [category["id"] for category in truth["categories"]]
+    detections = []
+    for annotation in truth["annotations"]:
+        for _ in range(rng.integers(0, 4)):
+            x, y, w, h = annotation["bbox"]
+            shift = rng.normal(0, 0.15, 4) * [w, h, w, h]
+            box = [x + shift[0], y + shift[1], max(w + shift[2], 1.0), max(h + shift[3], 1.0)]
+            category = annotation["category_id"] if rng.random() < 0.8 else int(rng.choice(categories))
+            found = {"image_id": annotation["image_id"], "category_id": category, "bbox": box, "score": rng.random()}
+            if masks:
+                found["segmentation"] = _box_mask(box, *sizes[annotation["image_id"]])
+            detections.append(found)
+    return detections
+
+
+def _box_mask(box: list[float], height: int, width: int) -> dict:
+    mask = np.zeros((height, width), np.uint8, order="F")
+    x, y, w, h = (round(max(value, 0)) for value in box)
+    mask[y : y + h, x : x + w] = 1
+    code = mask_codec.encode(mask)
+    return {"size": code["size"], "counts": code["counts"].decode()}
+
+
+def pycocotools_ap(annotations: Path, detections: list[dict], iou_type: str) -> tuple[np.ndarray, np.ndarray]:
+    truth = COCO(str(annotations))
+    evaluation = COCOeval(truth, truth.loadRes(detections), iou_type)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return evaluation.stats, evaluation.eval["precision"][:, :, :, 0, -1]
+
+
+@pytest.mark.parametrize("iou_type", ["bbox", "segm"])
+@pytest.mark.parametrize("source", ["generated", "real"])
+def test_equal_to_pycocotools(source, iou_type, request):
+    root = request.getfixturevalue("demo_data" if source == "generated" else "coco_mini")
+    annotations = root / "annotations/instances_val2017.json"
+    crowds = [a for a in json.loads(annotations.read_text())["annotations"] if a["iscrowd"]]
+    assert crowds or source == "generated"
+    detections = noisy_detections(annotations, masks=iou_type == "segm")
+    figures, classes = coco_ap(annotations, detections, iou_type)
+    assert all("area" not in detection for detection in detections)  # the caller's own are left as they are
+    stats, precision = pycocotools_ap(annotations, detections, iou_type)
+    assert 0 < figures["AP"] < 95
+    for name, place in STATS.items():
+        expected = None if stats[place] < 0 else pytest.approx(100 * stats[place], abs=1e-6)
+        assert figures[name] == expected, name
+    names = [category["name"] for category in json.loads(annotations.read_text())["categories"]]
+    for k, name in enumerate(names):
+        valid = precision[:, :, k][precision[:, :, k] > -1]
+        assert classes[name] == (pytest.approx(100 * valid.mean(), abs=1e-6) if valid.size else None)
+
+
+def write_truth(path: Path, annotations: list[dict]) -> Path:
+    content = {
+        "images": [{"id": 1, "width": 400, "height": 400, "file_name": "a.jpg"}],
+        "annotations": [
+            {"id": i + 1, "image_id": 1, "iscrowd": 0, "area": a["bbox"][2] * a["bbox"][3], **a}
+            for i, a in enumerate(annotations)
+        ],
+        "categories": [{"id": 7, "name": "cat"}, {"id": 9, "name": "dog"}],
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_no_detections_score_zero_where_there_is_something_to_find(tmp_path):
+    truth = write_truth(tmp_path / "t.json", [{"category_id": 7, "bbox": [10, 10, 20, 20]}])
+    figures, classes = coco_ap(truth, [])
+    assert figures == {"AP": 0.0, "AP50": 0.0, "AP75": 0.0, "APs": 0.0, "APm": None, "APl": None}
+    assert classes == {"cat": 0.0, "dog": None}
+
+
+def test_no_objects_have_no_figure(tmp_path):
+    truth = write_truth(tmp_path / "t.json", [])
+    detection = {"image_id": 1, "category_id": 7, "bbox": [1, 1, 5, 5], "score": 0.9}
+    assert set(coco_ap(truth, [detection])[0].values()) == {None}
+    assert set(coco_ap(truth, [])[1].values()) == {None}
+
+
+def record(image_id: int) -> dict:
+    return {"image_id": image_id, "boxes": np.zeros((0, 4)), "scores": np.zeros(0), "labels": np.zeros(0, int)}
+
+
+@pytest.mark.parametrize("seen", [[], [1, 1], [1, 2]], ids=["missing", "twice", "foreign"])
+def test_every_image_counts_once(tmp_path, seen):
+    truth = write_truth(tmp_path / "t.json", [{"category_id": 7, "bbox": [10, 10, 20, 20]}])
+    metric = CocoAP(str(truth))
+    metric.dataset_meta = {"classes": ("cat", "dog")}
+    with pytest.raises(UserError, match="figures would be wrong"):
+        metric.compute_metrics([record(i) for i in seen])
+
+
+def test_labels_become_the_files_category_ids(tmp_path):
+    truth = write_truth(tmp_path / "t.json", [{"category_id": 9, "bbox": [10, 20, 30, 40]}])
+    metric = CocoAP(str(truth))
+    metric.dataset_meta = {"classes": ("cat", "dog")}
+    boxes = np.array([[10.0, 20.0, 40.0, 60.0]])
+    figures = metric.compute_metrics([{**record(1), "boxes": boxes, "scores": np.ones(1), "labels": np.array([1])}])
+    assert metric.detections == [{"image_id": 1, "category_id": 9, "bbox": [10.0, 20.0, 30.0, 40.0], "score": 1.0}]
+    assert figures["box_AP"] == pytest.approx(100.0)
