@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lock clean
+.PHONY: help setup demo demo-finetune test lint format lock clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -21,9 +21,15 @@ $(STAMP): pyproject.toml requirements.lock
 setup: $(STAMP)  ## make .venv with every pinned dependency
 
 demo: $(STAMP)   ## train SSDLite on generated data, then print the leaderboard (about 6 minutes on 2 cores)
-	$(BIN)/python tools/train.py configs/ssdlite_rexnet_x1.0.py --demo --work-dir work_dirs/demo
-	$(BIN)/python tools/eval_detection.py work_dirs/demo/config.py work_dirs/demo/last.pth --pictures 8
+	$(BIN)/python tools/train.py configs/ssdlite_rexnet_x1.0.py --demo --overwrite --pictures 8 --work-dir work_dirs/demo
+	@echo
 	$(BIN)/python tools/summarize.py work_dirs/demo
+	@echo "Detections are drawn in work_dirs/demo/pictures/sheet.png"
+
+demo-finetune: $(STAMP)  ## fine-tune ImageNet's weights beside random ones on generated data (about 3 minutes)
+	$(BIN)/python tools/train.py configs/finetune_imagefolder_efficientnet_lite0.py --demo --overwrite --work-dir work_dirs/demo_finetune/imagenet
+	$(BIN)/python tools/train.py configs/finetune_imagefolder_efficientnet_lite0.py --demo --overwrite --work-dir work_dirs/demo_finetune/scratch --pretrained none
+	$(BIN)/python tools/summarize.py work_dirs/demo_finetune
 
 test: $(STAMP)   ## run the test suite
 	$(BIN)/python -m pytest

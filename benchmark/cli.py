@@ -1,12 +1,17 @@
 """What the command lines share: the common options, and how a user's mistake ends."""
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    from benchmark.engine import Options
 
 
 def run(main: Callable[[], None]) -> None:
@@ -34,7 +39,43 @@ def config_parser(description: str, *, checkpoint: bool) -> argparse.ArgumentPar
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change the config")
     parser.add_argument("--data-root", type=Path, help="folder of the data (default: DATA_ROOT, then the config's)")
     parser.add_argument("--demo", action="store_true", help="generated data and a short schedule over any config")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images a process (default: the config's)")
+    parser.add_argument(
+        "--allow-partial", action="store_true", help="accept fewer images than the official ones; results say so"
+    )
     parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
     parser.add_argument("--launcher", choices=("auto", "none", "pytorch", "slurm"), default="auto")
     parser.add_argument("--local-rank", type=int, help=argparse.SUPPRESS)
     return parser
+
+
+def evaluate_detector(description: str, tool: str) -> None:
+    """Read the arguments of a detector's evaluation tool, evaluate and print.
+
+    Args:
+        description: what the tool does.
+        tool: its file's name.
+    """
+    parser = config_parser(description, checkpoint=True)
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="save the detections in COCO's results format")
+    parser.add_argument("--pictures", type=int, default=0, metavar="N", help="draw detections on N pictures")
+    parser.add_argument("--per-class", action="store_true", help="print and keep AP by class")
+    parser.add_argument(
+        "--bootstrap", type=int, default=0, metavar="N", help="95%% intervals from so many draws of the images"
+    )
+    args = vars(parser.parse_args())
+
+    from benchmark.engine import evaluate, format_figures, format_per_class, is_main
+
+    options = pop_options(args)
+    result = evaluate(options, args.pop("checkpoint"), tool=tool, **args)
+    if is_main():
+        print("\n".join(filter(None, [format_per_class(result), format_figures(result)])))
+
+
+def pop_options(args: dict[str, Any]) -> "Options":
+    """Take the common options out of parsed arguments."""
+    from benchmark.engine import Options
+
+    args.pop("local_rank")  # older launchers pass it; torchrun sets the environment
+    return Options(**{field.name: args.pop(field.name) for field in dataclasses.fields(Options)})

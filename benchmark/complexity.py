@@ -18,6 +18,7 @@ from benchmark.config import CONFIGS, complete_model, config_name, load_config
 from benchmark.tasks import TASKS
 
 PROPOSALS = 1000
+IMAGENET_CLASSES = 1000
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,15 @@ def count_macs(run: Callable[[], Any]) -> tuple[int, Any]:
     return counter.get_total_flops() // 2, value
 
 
+def config_complexity(cfg: Config) -> Complexity:
+    """Count the model of a config that ``complete_model`` has completed."""
+    if cfg.task == "finegrained":
+        pipeline = cfg.val_dataloader.dataset.pipeline
+        classes = cfg.model.num_classes or IMAGENET_CLASSES
+        return classifier_complexity(cfg.model.backbone.name, pipeline[0]["size"], classes)
+    return detector_complexity(cfg)
+
+
 def detector_complexity(cfg: Config) -> Complexity:
     """Count a detector's config, completed by ``complete_model``."""
     from mmdet.registry import MODELS
@@ -73,7 +83,7 @@ def config_rows(paths: Sequence[Path]) -> list[dict[str, str | float]]:
     for path in paths or sorted(CONFIGS.glob("*.py")):
         cfg = load_config(path)
         complete_model(cfg)
-        complexity = detector_complexity(cfg)
+        complexity = config_complexity(cfg)
         row = {"config": config_name(cfg), "input": "x".join(map(str, complexity.input[2:]))}
         row |= {"params": round(complexity.params / 1e6, 3), "multiply-adds": round(complexity.macs / 1e9, 3)}
         for name, part in complexity.parts.items():
@@ -111,12 +121,12 @@ def _part(module: nn.Module, macs: int) -> Part:
     return Part(sum(parameter.numel() for parameter in module.parameters()), macs)
 
 
-def classifier_complexity(name: str, resolution: int) -> Complexity:
-    """Count a catalogue entry as an ImageNet classifier at a square resolution in pixels."""
+def classifier_complexity(name: str, resolution: int, num_classes: int = IMAGENET_CLASSES) -> Complexity:
+    """Count a catalogue entry as a classifier, ImageNet's by default, at a square resolution in pixels."""
     from backbones import build_network
 
     shape = (1, 3, resolution, resolution)
     with torch.device("meta"):
-        net = build_network(name).eval()
+        net = build_network(name, num_classes).eval()
         macs, _ = count_macs(lambda: net(torch.zeros(shape)))
     return Complexity(shape, {"classifier": _part(net, macs)})

@@ -4,16 +4,20 @@ import ast
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
 from benchmark.errors import UserError, did_you_mean
+from benchmark.finegrained.layouts import LAYOUTS, count_classes
+from benchmark.tasks import TASKS
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-DEMO_ROOT = "data/demo"
 DATALOADERS = ("train_dataloader", "val_dataloader")
+# Data set -> the part of configs/_base_ that names its files.
+DATA_CONFIGS = {"coco": "datasets/coco.py", **{name: f"finetune_{name}.py" for name in LAYOUTS}}
 
 
 def load_config(
@@ -23,6 +27,9 @@ def load_config(
     data_root: Path | None = None,
     demo: bool = False,
     pretrained: str | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    allow_partial: bool = False,
 ) -> Config:
     """Read a config and lay the command line over it; imports neither torch nor MMDetection.
 
@@ -32,6 +39,9 @@ def load_config(
         data_root: folder of the data; default the environment's DATA_ROOT, then the config's own.
         demo: lay the generated data set and a short schedule over the config.
         pretrained: weights for the backbone; ``none`` trains from scratch.
+        steps: length of the training in iterations; the schedule shrinks or stretches with it.
+        batch_size: images a process, in training and evaluation.
+        allow_partial: accept a fine-grained data set with fewer images than the official one.
 
     Raises:
         UserError: no such config, one that cannot be read, or an option that does not fit it.
@@ -41,20 +51,26 @@ def load_config(
         _overlay_demo(cfg)
     if pretrained is not None:
         cfg.model.backbone.pretrained = None if pretrained == "none" else pretrained
-    root = data_root or (None if demo else os.environ.get("DATA_ROOT"))
-    if root:
-        cfg.data_root = str(root)
+    if steps is not None:
+        _set_steps(cfg, steps)
+    _set_root(cfg, data_root or (None if demo else os.environ.get("DATA_ROOT")))
     _merge_options(cfg, options)
-    for name in DATALOADERS:
-        cfg[name].dataset.data_root = cfg.data_root
-    if "val_evaluator" in cfg:
-        dataset = cfg.val_dataloader.dataset
-        cfg.val_evaluator.ann_file = str(Path(dataset.data_root) / dataset.ann_file)
+    if steps is None and cfg.get("schedule", 1) != 1 and not demo:
+        _set_steps(cfg, cfg.schedule * cfg.train_cfg.max_iters)
+    _complete_data(cfg, batch_size, allow_partial)
+    return cfg
+
+
+def load_data_config(name: str, *, data_root: Path | None = None, allow_partial: bool = False) -> Config:
+    """Read the data sets of a key of ``DATA_CONFIGS``; the rest as in ``load_config``."""
+    cfg = Config.fromfile(CONFIGS / "_base_" / DATA_CONFIGS[name], import_custom_modules=False)
+    _set_root(cfg, data_root or os.environ.get("DATA_ROOT"))
+    _complete_data(cfg, None, allow_partial)
     return cfg
 
 
 def complete_model(cfg: Config) -> None:
-    """Fill in what follows from the backbone: channels of the neck and head, mean and std of its weights.
+    """Fill in what follows from the backbone: channels of neck and head; mean, std and interpolation of its weights.
 
     Raises:
         UserError: unknown backbone.
@@ -66,13 +82,17 @@ def complete_model(cfg: Config) -> None:
     backbone = model.backbone
     if "name" not in backbone:
         raise UserError("The config names no backbone: model.backbone.name is missing.")
-    spec = feature_spec(backbone.name, backbone.get("taps", "pyramid"))
-    model.neck.setdefault("in_channels", list(spec.channels))
-    if "extra_channels" in model.neck:
-        model.bbox_head.setdefault("in_channels", [*model.neck.in_channels, *model.neck.extra_channels])
+    if "neck" in model:
+        spec = feature_spec(backbone.name, backbone.get("taps", "pyramid"))
+        model.neck.setdefault("in_channels", list(spec.channels))
+        if "extra_channels" in model.neck:
+            model.bbox_head.setdefault("in_channels", [*model.neck.in_channels, *model.neck.extra_channels])
     record = preprocessing(backbone.name)
     model.data_preprocessor.setdefault("mean", [255 * value for value in record.mean])
     model.data_preprocessor.setdefault("std", [255 * value for value in record.std])
+    for step in _pipeline_steps(cfg):
+        if "interpolation" in step and step.interpolation is None:
+            step.interpolation = record.interpolation
 
 
 def config_name(cfg: Config) -> str:
@@ -102,6 +122,51 @@ def _read(path: Path) -> Config:
     return cfg
 
 
+def _set_root(cfg: Config, root: Path | str | None) -> None:
+    if root:
+        cfg.data_root = str(root)
+
+
+def _complete_data(cfg: Config, batch_size: int | None, allow_partial: bool) -> None:
+    """Fill in what follows from the place of the data."""
+    for name in DATALOADERS:
+        loader = cfg[name]
+        loader.dataset.data_root = cfg.data_root
+        if batch_size is not None:
+            loader.batch_size = batch_size
+        if "allow_partial" in loader.dataset:
+            loader.dataset.allow_partial = allow_partial or loader.dataset.allow_partial
+        if loader.get("num_workers") == 0:
+            loader.persistent_workers = False  # PyTorch refuses it then
+    dataset = cfg.val_dataloader.dataset
+    if "ann_file" in dataset and "val_evaluator" in cfg:
+        cfg.val_evaluator.ann_file = str(Path(dataset.data_root) / dataset.ann_file)
+    if "num_classes" in cfg.get("model", {}) and cfg.model.num_classes is None:
+        cfg.model.num_classes = count_classes(dataset.name, Path(dataset.data_root))
+
+
+def _set_steps(cfg: Config, steps: int) -> None:
+    """Change the length of the training; every place in the schedule moves in proportion."""
+    if steps < 1:
+        raise UserError(f"--steps takes a number of iterations from 1, found {steps}.")
+    factor = steps / cfg.train_cfg.max_iters
+    cfg.train_cfg.max_iters = steps
+    cfg.train_cfg.val_interval = min(cfg.train_cfg.val_interval, steps)
+    for schedule in cfg.param_scheduler:
+        for key in ("begin", "end", "T_max"):
+            if key in schedule:
+                schedule[key] = round(factor * schedule[key])
+        if "milestones" in schedule:
+            schedule.milestones = [round(factor * milestone) for milestone in schedule.milestones]
+    # A warm-up may shrink to nothing.
+    cfg.param_scheduler = [schedule for schedule in cfg.param_scheduler if schedule.get("end", steps) > schedule.begin]
+
+
+def _pipeline_steps(cfg: Config) -> Iterator[ConfigDict]:
+    for name in DATALOADERS:
+        yield from cfg.get(name, {}).get("dataset", {}).get("pipeline", ())
+
+
 def _merge_options(cfg: Config, options: Iterable[str]) -> None:
     for option in options:
         key, equals, value = option.partition("=")
@@ -121,15 +186,19 @@ def _parse(value: str) -> Any:
 
 
 def _overlay_demo(cfg: Config) -> None:
-    from benchmark.demo import CLASSES
-
-    cfg.merge_from_dict(Config.fromfile(CONFIGS / "_base_" / "demo.py")._cfg_dict.to_dict())
-    cfg.data_root = DEMO_ROOT
+    cfg.merge_from_dict(Config.fromfile(CONFIGS / "_base_" / TASKS[cfg.task].demo)._cfg_dict.to_dict())
+    cfg.data_root = cfg.demo.data_root
+    classes = import_module(cfg.demo.module).CLASSES
     for name in DATALOADERS:
-        cfg[name].dataset.metainfo = ConfigDict(classes=CLASSES)
+        cfg[name].dataset.metainfo = ConfigDict(classes=classes)
     for head in _with_num_classes(cfg.model):
-        head.num_classes = len(CLASSES)
-    cfg.demo = True
+        head.num_classes = len(classes)
+    if "scale" in cfg.demo:
+        for step in _pipeline_steps(cfg):
+            if step.type == "Resize":
+                step.scale = cfg.demo.scale
+    training = cfg.train_dataloader.dataset
+    training.pipeline = [step for step in training.pipeline if step.type not in cfg.get("dropped_augmentations", ())]
 
 
 def _with_num_classes(node: Any) -> Iterator[ConfigDict]:

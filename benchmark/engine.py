@@ -1,16 +1,16 @@
 """Training and evaluating a config: what tools/train.py and the evaluation tools call."""
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
 
-from benchmark.checkpoints import list_checkpoints, write_atomically
+from benchmark.checkpoints import list_checkpoints
 from benchmark.config import DATALOADERS, complete_model, config_name, config_sha256, load_config
 from benchmark.errors import UserError
 from benchmark.preflight import check_data
@@ -28,7 +28,11 @@ from benchmark.results import (
 from benchmark.tasks import TASKS
 
 if TYPE_CHECKING:
+    from mmengine.hooks import Hook
+    from torch.utils.data import Dataset
+
     from benchmark.hooks import CostHook
+    from benchmark.metrics import CocoAP
     from benchmark.runner import BenchmarkRunner
 
 PICTURES = "pictures"
@@ -47,37 +51,37 @@ class Options:
     demo: bool = False
     precision: str = "fp32"
     launcher: str = "auto"
+    batch_size: int | None = None
+    allow_partial: bool = False
 
 
 def train(
     options: Options,
     *,
     pretrained: str | None = None,
+    steps: int | None = None,
     seed: int = 0,
     resume: bool = False,
     overwrite: bool = False,
     pictures: int = 0,
+    hooks: Sequence["Hook"] = (),
 ) -> Result:
     """Train a config, evaluate the final weights, and write the run's ``result.json``.
 
     Args:
         options: what to run, and how.
         pretrained: weights for the backbone in place of the config's; ``none`` for random ones.
+        steps: length of the training in iterations, in place of the config's.
         seed: of all random numbers.
         resume: go on from the newest checkpoint of the run's folder.
         overwrite: replace a run that is in the folder.
         pictures: how many validation pictures to draw detections on.
+        hooks: to run beside the config's.
 
     Raises:
         UserError: whatever the user can mend, most of it before a model is built.
     """
-    cfg = load_config(
-        options.config,
-        options=options.cfg_options,
-        data_root=options.data_root,
-        demo=options.demo,
-        pretrained=pretrained,
-    )
+    cfg = _load(options, pretrained=pretrained, steps=steps)
     work_dir = options.work_dir or Path("work_dirs") / (config_name(cfg) + ("_demo" if options.demo else ""))
     checkpoint = _prepare_folder(work_dir, resume, overwrite)
     _prepare_data(cfg, DATALOADERS)
@@ -85,6 +89,8 @@ def train(
     cfg.randomness = {"seed": seed}
     cfg.optim_wrapper.type, cfg.optim_wrapper.precision = "AutocastOptimWrapper", options.precision
     runner = _build_runner(cfg, options.launcher)
+    for hook in hooks:
+        runner.register_hook(hook)
     runner.train()
     if _cost(runner).metrics is None:  # resumed after its last iteration
         runner.val()
@@ -99,6 +105,7 @@ def evaluate(
     out: Path | None = None,
     pictures: int = 0,
     per_class: bool = False,
+    bootstrap: int = 0,
 ) -> Result:
     """Evaluate a checkpoint on its config's validation split and write ``result.json``.
 
@@ -106,14 +113,15 @@ def evaluate(
         options: what to run, and how; without a work_dir the result is written beside the checkpoint.
         checkpoint: a .pth file of a run.
         tool: the calling tool; a config that another tool is for is refused.
-        out: file for the detections in COCO's results format.
+        out: file for what the figures were counted from: detections in COCO's results format, or the confusion matrix.
         pictures: how many pictures to draw detections on.
         per_class: keep the figures by class in the result.
+        bootstrap: resamples of the images for a detector's 95% intervals; 0 leaves them out.
 
     Raises:
         UserError: whatever the user can mend.
     """
-    cfg = load_config(options.config, options=options.cfg_options, data_root=options.data_root, demo=options.demo)
+    cfg = _load(options)
     if TASKS[cfg.task].tool != tool:
         raise UserError(f"{options.config} is a {cfg.task} config: evaluate it with tools/{TASKS[cfg.task].tool}.")
     if not checkpoint.is_file():
@@ -131,24 +139,27 @@ def evaluate(
     with autocast(options.precision):
         runner.val()
     training = previous.training if previous else None
-    return _finish(runner, cfg, options.precision, training, out=out, pictures=pictures, per_class=per_class)
+    return _finish(
+        runner, cfg, options.precision, training, out=out, pictures=pictures, per_class=per_class, bootstrap=bootstrap
+    )
 
 
 def format_figures(result: Result) -> str:
-    """Return the figures as COCO names them, in percent, a line for box and one for mask."""
-    lines = []
-    for prefix in ("box", "mask"):
-        named = {name: value for name, value in result.metrics.items() if name.startswith(prefix)}
-        texts = [
-            f"{name.partition('_')[2]} {'-' if value is None else f'{value:.1f}'}" for name, value in named.items()
-        ]
-        if texts:
-            lines.append(f"{prefix:>4}  {'  '.join(texts)}")
-    return "\n".join(lines)
+    """Return the figures in percent: AP as COCO names it, a line for box and one for mask; accuracy in one line.
+
+    A 95% interval over images follows its figure in brackets.
+    """
+    lines: dict[str, list[str]] = {}
+    for name, value in result.metrics.items():
+        prefix, _, rest = name.partition("_")
+        line, short = (prefix, rest) if prefix in ("box", "mask") else ("", name)
+        interval = " ({:.1f} to {:.1f})".format(*result.intervals[name]) if name in result.intervals else ""
+        lines.setdefault(line, []).append(f"{short} {'-' if value is None else f'{value:.1f}'}{interval}")
+    return "\n".join(f"{prefix:>4}  {'  '.join(texts)}" for prefix, texts in lines.items())
 
 
 def format_per_class(result: Result) -> str:
-    """Return AP by class in percent, a line a class."""
+    """Return AP or accuracy by class in percent, a line a class."""
     return "\n".join(
         f"{name:>20}  {'-' if value is None else f'{value:.1f}'}"
         for figures in result.per_class.values()
@@ -159,6 +170,18 @@ def format_per_class(result: Result) -> str:
 def is_main() -> bool:
     """Tell whether this is the process that writes; before and after the process group stands."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def _load(options: Options, **training: Any) -> Config:
+    return load_config(
+        options.config,
+        options=options.cfg_options,
+        data_root=options.data_root,
+        demo=options.demo,
+        batch_size=options.batch_size,
+        allow_partial=options.allow_partial,
+        **training,
+    )
 
 
 def _prepare_folder(work_dir: Path, resume: bool, overwrite: bool) -> Path | None:
@@ -189,8 +212,7 @@ def _prepare_data(cfg: Config, loaders: Sequence[str]) -> None:
     if not is_main():
         return
     if cfg.get("demo"):
-        from benchmark.demo import make_demo_data
-
+        make_demo_data = import_module(cfg.demo.module).make_demo_data
         make_demo_data(Path(cfg.data_root), train_images=cfg.train_images, val_images=cfg.val_images)
     check_data(cfg, loaders)
 
@@ -222,7 +244,13 @@ def _training_record(runner: "BenchmarkRunner", cfg: Config, precision: str) -> 
         hours=seconds / 3600,
         peak_memory=hub.get_info("train_peak_memory"),
         unreadable_images=loader.dataset.unreadable_images,
+        partial=_is_partial(loader.dataset, None),
     )
+
+
+def _is_partial(dataset: "Dataset", expected: int | None) -> bool:
+    """Tell whether a data set is smaller than the official one, by its own word or by the number it should have."""
+    return dataset.metainfo.get("partial", expected is not None and len(dataset) != expected)
 
 
 def _finish(
@@ -234,13 +262,13 @@ def _finish(
     out: Path | None = None,
     pictures: int = 0,
     per_class: bool = False,
+    bootstrap: int = 0,
 ) -> Result:
     """Put the result together and, on the main process, write it and what was asked for beside it."""
-    from benchmark.complexity import detector_complexity
-    from benchmark.metrics import file_sha256
+    from benchmark.complexity import config_complexity
 
-    metric, cost, dataset = runner.val_evaluator.metrics[0], _cost(runner), cfg.val_dataloader.dataset
-    complexity = detector_complexity(cfg)
+    metric, cost = runner.val_evaluator.metrics[0], _cost(runner)
+    complexity = config_complexity(cfg)
     images = len(runner.val_dataloader.dataset)
     result = Result(
         task=cfg.task,
@@ -248,13 +276,14 @@ def _finish(
         config=ConfigRecord(name=config_name(cfg), sha256=config_sha256(cfg)),
         data=DataRecord(
             name=cfg.dataset_name,
-            split=Path(dataset.ann_file).stem.removeprefix("instances_"),
+            split=metric.split,
             images=images,
-            annotations_sha256=file_sha256(metric.ann_file),
+            annotations_sha256=metric.annotations_sha256,
             demo=bool(cfg.get("demo")),
-            partial=images != cfg.val_images,
+            partial=_is_partial(runner.val_dataloader.dataset, cfg.get("val_images")),
         ),
         metrics=cost.metrics,
+        intervals=_intervals(metric, bootstrap) if bootstrap and is_main() else {},
         per_class=metric.per_class if per_class else {},
         cost=CostRecord(
             params=complexity.params,
@@ -271,10 +300,21 @@ def _finish(
         result.write(folder)
         if out:
             out.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(out, lambda temporary: temporary.write_text(json.dumps(metric.detections)))
+            metric.save(out)
         if pictures:
             _draw(folder / PICTURES, cfg, metric.detections, pictures)
     return result
+
+
+def _intervals(metric: "CocoAP", resamples: int) -> dict[str, tuple[float, float]]:
+    from benchmark.bootstrap import bootstrap, match
+    from benchmark.metrics import PREFIXES
+
+    intervals = {}
+    for iou_type in metric.iou_types:
+        found = bootstrap(match(metric.ann_file, metric.detections, iou_type), resamples)
+        intervals |= {f"{PREFIXES[iou_type]}_{name}": interval for name, interval in found.items() if interval}
+    return intervals
 
 
 def _draw(folder: Path, cfg: Config, detections: Sequence[dict], count: int) -> None:

@@ -52,6 +52,10 @@ class AtomicCheckpointHook(Hook):
             path.unlink()
 
 
+class DivergedError(UserError):
+    """A training whose loss is no longer finite."""
+
+
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
     """Stop at a loss that is NaN or infinite, naming the iteration and its images."""
@@ -67,8 +71,8 @@ class FiniteLossHook(Hook):
             return
         paths = [sample.img_path for sample in data_batch["data_samples"]]
         more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-        parts = ", ".join(f"{name} {float(value):.4g}" for name, value in outputs.items() if name != "loss")
-        raise UserError(
+        parts = ", ".join(f"{name} {float(value.detach()):.4g}" for name, value in outputs.items() if name != "loss")
+        raise DivergedError(
             f"The loss is {loss} at iteration {runner.iter + 1} ({parts}); images: {', '.join(paths[:_SHOWN])}{more}. "
             "Lower the learning rate, or look at these images and their boxes."
         )

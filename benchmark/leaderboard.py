@@ -42,7 +42,11 @@ def markdown(results: Sequence[Result]) -> str:
 
 def _section(name: str, data: str, split: str, results: Sequence[Result]) -> str:
     task = TASKS[name]
-    paper = {row["backbone"]: row[task.paper_column] for row in read_table(task.paper_table)}
+    paper = {
+        row["backbone"]: row[task.paper_column]
+        for row in read_table(task.paper_table)
+        if row.get("dataset", data) == data
+    }
     ranked = sorted(results, key=lambda result: _or_below_all(result.metrics.get(task.ranking)), reverse=True)
     demo = any(result.data.demo for result in results)
     rows = [
@@ -64,6 +68,7 @@ def _row(result: Result, figures: Sequence[str], paper: str | None) -> dict[str,
         "params": f"{result.cost.params / 1e6:.2f}",
         "multiply-adds": f"{result.cost.macs / 1e9:.2f}",
         "input": f"{width}x{height}",
+        "pretrained": _origin(training.pretrained) if training else "-",
         "hours": _figure(training and training.hours, 2),
         "precision": training.precision if training else "-",
         "seed": str(training.seed) if training else "-",
@@ -79,12 +84,18 @@ def _figure(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def _origin(pretrained: str | None) -> str:
+    return Path(pretrained).name if pretrained else "none"
+
+
 def _notes(result: Result) -> list[str]:
     notes = []
     if result.data.demo:
         notes.append("demo")
     if result.data.partial:
         notes.append(f"partial ({result.data.images} images)")
+    if result.training and result.training.partial:
+        notes.append("trained on a part")
     if result.provenance.git_dirty:
         notes.append("changed code")
     return notes

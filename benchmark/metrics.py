@@ -1,6 +1,5 @@
 """COCO's average precision, by faster-coco-eval."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,9 @@ from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from pycocotools import mask as mask_codec
 
+from benchmark.checkpoints import write_atomically
 from benchmark.errors import UserError
+from benchmark.results import file_sha256
 
 # Our name of a figure -> its place among COCO's twelve.
 STATS = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5}
@@ -125,6 +126,20 @@ class CocoAP(BaseMetric):
             figures.update({f"{prefix}_{name}": value for name, value in summary.items()})
         return figures
 
+    @property
+    def split(self) -> str:
+        """Name of the evaluated split."""
+        return self.ann_file.stem.removeprefix("instances_")
+
+    @property
+    def annotations_sha256(self) -> str:
+        """Hash of the annotation file."""
+        return file_sha256(self.ann_file)
+
+    def save(self, path: Path) -> None:
+        """Write the detections in COCO's results format."""
+        write_atomically(path, lambda temporary: temporary.write_text(json.dumps(self.detections)))
+
     @staticmethod
     def _check_every_image_once(results: list[dict], expected: set[int]) -> None:
         found = [record["image_id"] for record in results]
@@ -133,12 +148,6 @@ class CocoAP(BaseMetric):
                 f"Evaluation saw {len(found)} images ({len(set(found))} different) of {len(expected)} annotated ones; "
                 "the figures would be wrong. Evaluate without a filter, each image once."
             )
-
-
-def file_sha256(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _encode_masks(masks: Any) -> list[dict]:

@@ -24,19 +24,25 @@ class PaperTable:
         file: its figures.
         title: what it compares.
         config: pattern of its rows' configs; None for classifiers, counted at ``input_size`` or 224.
-        params_tolerance: how far params may lie from the printed ones, in millions.
+        params_tolerance: how far params may lie from the printed ones, in millions; None for half a unit of the last
+            printed digit.
         macs_tolerance: likewise for multiply-adds, in billions.
     """
 
     file: str
     title: str
     config: str | None
-    params_tolerance: float
-    macs_tolerance: float
+    params_tolerance: float | None = None
+    macs_tolerance: float | None = None
 
 
 TABLES = {
+    4: PaperTable("table4_imagenet.csv", "ImageNet classifiers", None),
+    5: PaperTable("table5_scaling.csv", "ImageNet classifiers by size", None),
     6: PaperTable("table6_ssdlite.csv", "SSDLite at 320x320", "ssdlite_{}.py", 0.05, 0.01),
+    7: PaperTable("table7_faster_rcnn.csv", "Faster R-CNN + FPN at 1280x800", "faster_rcnn_{}.py", 0.1, 0.3),
+    8: PaperTable("table8_finegrained.csv", "ImageNet classifiers for fine-grained transfer", None),
+    9: PaperTable("table9_mask_rcnn.csv", "Mask R-CNN + FPN at 1280x800", "mask_rcnn_{}.py", 0.1, 0.3),
 }
 # A row that the paper quotes from elsewhere was counted elsewhere.
 QUOTED_TOLERANCE = 0.05
@@ -91,12 +97,21 @@ def _verdict(table: PaperTable, row: Row, ours: Complexity, quoted: bool) -> str
         (ours.params / 1e6, row["params"], table.params_tolerance),
         (ours.macs / 1e9, row["flops"], table.macs_tolerance),
     )
-    printed = [(found, float(text), tolerance) for found, text, tolerance in pairs if text]
+    printed = [
+        (found, float(text), _last_digit(text) / 2 if tolerance is None else tolerance)
+        for found, text, tolerance in pairs
+        if text
+    ]
     if all(abs(found - figure) <= tolerance for found, figure, tolerance in printed):
         return "yes"
     if quoted and all(abs(found - figure) <= QUOTED_TOLERANCE * figure for found, figure, _ in printed):
         return f"within {QUOTED_TOLERANCE:.0%}"
     return "NO"
+
+
+def _last_digit(text: str) -> float:
+    """Return the value of one unit of the last printed digit: 0.01 for ``0.40``, 1 for ``12``."""
+    return 10.0 ** -len(text.partition(".")[2])
 
 
 def complexity_rows(comparisons: Sequence[Comparison]) -> list[dict[str, str]]:
@@ -109,18 +124,28 @@ def complexity_rows(comparisons: Sequence[Comparison]) -> list[dict[str, str]]:
             "multiply-adds (B)": f"{c.ours.macs / 1e9:.3f}",
             "in the paper ": c.row["flops"],
             "agrees": c.verdict,
+            **_mask_head(c.ours),
+            **({"notes": c.row["notes"]} if "notes" in c.row else {}),
         }
         for c in comparisons
     ]
 
 
+def _mask_head(ours: Complexity) -> dict[str, str]:
+    if "mask_head" not in ours.parts:
+        return {}
+    return {"mask head (B)": f"{ours.parts['mask_head'].macs / 1e9:.3f}"}
+
+
 def describe_table(number: int) -> str:
     """Return what a comparison with a table means."""
     table = _table(number)
-    return (
-        f"Table {number}, {table.title}. Agrees: within {table.params_tolerance}M and {table.macs_tolerance}B of the "
-        f"printed figures. A row marked (quoted) the paper took from elsewhere."
+    tolerances = (
+        "to the printed digits"
+        if table.params_tolerance is None
+        else f"within {table.params_tolerance}M and {table.macs_tolerance}B of the printed figures"
     )
+    return f"Table {number}, {table.title}. Agrees: {tolerances}. A row marked (quoted) the paper took from elsewhere."
 
 
 def _table(number: int) -> PaperTable:

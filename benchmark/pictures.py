@@ -4,10 +4,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import torch
 from PIL import Image
+from pycocotools import mask as mask_codec
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
-from torchvision.utils import draw_bounding_boxes, make_grid
+from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks, make_grid
 
 _FONT = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
 _GRID_SIDE = 320  # px
@@ -21,7 +23,7 @@ def class_colours(count: int) -> list[tuple[int, int, int]]:
 
 
 def draw_detections(image: Path, detections: Iterable[dict], names: dict[int, str], threshold: float) -> Image.Image:
-    """Draw the detections of one picture that score at least ``threshold``.
+    """Draw the detections of one picture, with masks where they have them, that score at least ``threshold``.
 
     Args:
         image: the picture's file.
@@ -35,6 +37,11 @@ def draw_detections(image: Path, detections: Iterable[dict], names: dict[int, st
     if not kept:
         return to_pil_image(picture)
     colours = dict(zip(names, class_colours(len(names)), strict=True))
+    masks = [mask_codec.decode(d["segmentation"]) for d in kept if "segmentation" in d]
+    if masks:
+        picture = draw_segmentation_masks(
+            picture, torch.tensor(np.stack(masks), dtype=torch.bool), 0.5, [colours[d["category_id"]] for d in kept]
+        )
     boxes = torch.tensor([[x, y, x + max(w, 1), y + max(h, 1)] for x, y, w, h in (d["bbox"] for d in kept)])
     drawn = draw_bounding_boxes(
         picture,

@@ -15,6 +15,20 @@ from benchmark.errors import UserError
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def check_precision(precision: str) -> torch.device:
+    """Return this process's device.
+
+    Raises:
+        UserError: a precision of ``PRECISIONS`` that the device does not have.
+    """
+    device = torch.device(get_device())
+    if precision == "fp16" and device.type == "cpu":
+        raise UserError("fp16 needs a GPU: give --precision bf16 or fp32 on a CPU.")
+    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise UserError(f"{torch.cuda.get_device_name()} has no bf16: give --precision fp16 or fp32.")
+    return device
+
+
 @contextmanager
 def autocast(precision: str) -> Iterator[None]:
     """Run the block in a precision of ``PRECISIONS`` on this process's device.
@@ -22,13 +36,8 @@ def autocast(precision: str) -> Iterator[None]:
     Raises:
         UserError: a precision this device does not have.
     """
-    device = torch.device(get_device()).type
-    if precision == "fp16" and device == "cpu":
-        raise UserError("fp16 needs a GPU: give --precision bf16 or fp32 on a CPU.")
-    if precision == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
-        raise UserError(f"{torch.cuda.get_device_name()} has no bf16: give --precision fp16 or fp32.")
-    dtype = PRECISIONS[precision]
-    with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+    device, dtype = check_precision(precision), PRECISIONS[precision]
+    with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
         yield
 
 
@@ -44,7 +53,7 @@ class AutocastOptimWrapper(OptimWrapper):
     def __init__(self, precision: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.precision = precision
-        self.scaler = torch.amp.GradScaler(enabled=precision == "fp16")
+        self.scaler = torch.amp.GradScaler(check_precision(precision).type, enabled=precision == "fp16")
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:

@@ -1,39 +1,56 @@
-"""What can be wrong with the data is found before a model is built; imports neither torch nor MMDetection."""
+"""What can be wrong with the data is found before a model is built; imports no MMDetection, and for COCO no torch."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from benchmark.config import DATALOADERS
 from benchmark.errors import UserError
+from benchmark.finegrained.layouts import check_layout
 
 _SHOWN = 3
 _SECTIONS = ("images", "annotations", "categories")
 _REMEDY = "Give --data-root DIR or set DATA_ROOT to where the data lie; --demo needs none."
 
 
-def check_data(cfg: Config, loaders: Sequence[str] = DATALOADERS) -> None:
-    """Check the data sets of a config: folders, annotation file, class names, image files.
+@dataclass(frozen=True)
+class Found:
+    """What a checked split holds."""
+
+    split: str
+    images: int
+    classes: tuple[str, ...]
+
+
+def check_data(cfg: Config, loaders: Sequence[str] = DATALOADERS) -> list[Found]:
+    """Check the data sets of a config: folders, label files, class names, image files.
 
     Raises:
         UserError: the first thing that is wrong.
     """
-    for name in loaders:
-        dataset = cfg[name].dataset
-        check_coco(
-            Path(dataset.data_root),
-            Path(dataset.data_root) / dataset.ann_file,
-            Path(dataset.data_root) / dataset.data_prefix.img,
-            dataset.metainfo.classes,
-        )
+    found = [_CHECKS[cfg[name].dataset.type](cfg[name].dataset) for name in loaders]
+    for split in found:
+        if split.classes != found[0].classes:
+            raise UserError(
+                f"The splits {found[0].split} and {split.split} below {cfg.data_root} have different classes: labels "
+                "would shift silently. Unpack the data set again."
+            )
+        classes = cfg.get("model", {}).get("num_classes", len(split.classes))
+        if classes != len(split.classes):
+            raise UserError(
+                f"The config's model has {classes} classes, but {cfg.dataset_name} has {len(split.classes)}: "
+                "set model.num_classes to that."
+            )
+    return found
 
 
-def check_coco(root: Path, annotations: Path, images: Path, classes: Sequence[str]) -> None:
-    """Check one split in COCO's layout against the class names of a config.
+def check_coco(root: Path, annotations: Path, images: Path, classes: Sequence[str]) -> int:
+    """Check one split in COCO's layout against the class names of a config; return its number of images.
 
     Raises:
         UserError: the first thing that is wrong.
@@ -43,6 +60,7 @@ def check_coco(root: Path, annotations: Path, images: Path, classes: Sequence[st
     content = read_annotations(annotations)
     _check_classes(annotations, [category["name"] for category in content["categories"]], classes)
     _check_files(images, [image["file_name"] for image in content["images"]])
+    return len(content["images"])
 
 
 def read_annotations(path: Path) -> dict[str, Any]:
@@ -94,3 +112,26 @@ def _check_files(folder: Path, names: Sequence[str]) -> None:
             f"{len(missing)} of {len(names)} image files are missing in {folder.absolute()}; "
             f"the first: {', '.join(missing[:_SHOWN])}."
         )
+
+
+def _check_coco_detection(dataset: ConfigDict) -> Found:
+    root = Path(dataset.data_root)
+    annotations = root / dataset.ann_file
+    images = check_coco(root, annotations, root / dataset.data_prefix.img, dataset.metainfo.classes)
+    return Found(annotations.stem, images, tuple(dataset.metainfo.classes))
+
+
+def _check_fine_grained(dataset: ConfigDict) -> Found:
+    root = Path(dataset.data_root)
+    check_layout(dataset.name, root)
+    from benchmark.finegrained.datasets import read_split  # torchvision's readers take PyTorch with them
+
+    found = read_split(dataset.name, root, dataset.split, allow_partial=dataset.allow_partial)
+    _check_files(root, [str(Path(path).relative_to(root)) for path, _ in found.samples])
+    return Found(dataset.split, len(found.samples), found.classes)
+
+
+_CHECKS: dict[str, Callable[[ConfigDict], Found]] = {
+    "CocoDetection": _check_coco_detection,
+    "FineGrainedDataset": _check_fine_grained,
+}

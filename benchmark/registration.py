@@ -6,6 +6,23 @@ from benchmark import mmcv_ops
 
 mmcv_ops.install()
 with contextlib.redirect_stdout(None):  # MMDetection prints which of its optional parts are not installed
-    from benchmark import data, hooks, metrics, precision, progress, ssdlite
+    from benchmark import data, hooks, metrics, precision, progress, ssdlite, two_stage
+    from benchmark.finegrained import classifier, datasets, transforms
+    from benchmark.finegrained import hooks as classifier_hooks
+    from benchmark.finegrained import metrics as classifier_metrics
 
-__all__ = ["data", "hooks", "metrics", "mmcv_ops", "precision", "progress", "ssdlite"]
+__all__ = [
+    "classifier",
+    "classifier_hooks",
+    "classifier_metrics",
+    "data",
+    "datasets",
+    "hooks",
+    "metrics",
+    "mmcv_ops",
+    "precision",
+    "progress",
+    "ssdlite",
+    "transforms",
+    "two_stage",
+]

@@ -4,6 +4,7 @@ A figure that was not measured is null. Accuracy is in percent, "macs" are multi
 """
 
 import datetime
+import hashlib
 import json
 import platform
 import resource
@@ -68,6 +69,7 @@ class TrainingRecord(_Strict):
         hours: of training, resumed parts included, evaluation left out.
         peak_memory: in bytes on one device.
         unreadable_images: how often a corrupt picture was passed over.
+        partial: on fewer images than the official split.
     """
 
     iterations: int
@@ -81,6 +83,7 @@ class TrainingRecord(_Strict):
     hours: float | None = None
     peak_memory: int | None = None
     unreadable_images: int = 0
+    partial: bool = False
 
 
 class Provenance(_Strict):
@@ -102,6 +105,8 @@ class Result(_Strict):
     Attributes:
         metrics: ``box_AP``, ``box_AP50``, ``box_AP75``, ``box_APs``, ``box_APm``, ``box_APl``, the same with
             ``mask_``, ``top1``, ``top5``, ``mean_per_class``; percent or null.
+        intervals: 95% bootstrap interval of a figure by its name, in percent; over images, not over seeds. Empty unless
+            asked for.
         per_class: AP or accuracy by class name, by prefix (``box``, ``mask``, ``top1``).
     """
 
@@ -111,6 +116,7 @@ class Result(_Strict):
     config: ConfigRecord
     data: DataRecord
     metrics: dict[str, float | None]
+    intervals: dict[str, tuple[float, float]] = {}
     per_class: dict[str, dict[str, float | None]] = {}
     cost: CostRecord
     training: TrainingRecord | None
@@ -146,6 +152,12 @@ def read_result(path: Path) -> Result:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "top level"
         raise UserError(f"{path} is not a result of this benchmark: {place}: {first['msg']}.") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def provenance(precision: str) -> Provenance:

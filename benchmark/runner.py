@@ -95,9 +95,9 @@ class BenchmarkRunner(Runner):
 
 
 def _is_for_terminal(record: logging.LogRecord) -> bool:
-    # MMEngine logs the whole config and environment, and deprecations of its own that no user can mend.
+    # MMEngine logs the whole config and environment, deprecations of its own that no user can mend, and names it made up.
     message = record.getMessage()
-    return "\n" not in message and "deprecated" not in message
+    return "\n" not in message and "deprecated" not in message and not message.startswith("Exp name")
 
 
 def _check_fits(model: dict, found: dict, filename: str) -> None:

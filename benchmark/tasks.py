@@ -14,7 +14,8 @@ class Task:
         figures: the others that stand beside it.
         paper_table: number of the paper's table.
         paper_column: its column of the ranking figure.
-        count_input: (height, width) in pixels at which multiply-adds are counted.
+        count_input: (height, width) in pixels at which multiply-adds are counted, None for the config's own.
+        demo: part of configs/_base_ that --demo lays over its configs.
     """
 
     title: str
@@ -23,11 +24,29 @@ class Task:
     figures: tuple[str, ...]
     paper_table: int
     paper_column: str
-    count_input: tuple[int, int]
+    count_input: tuple[int, int] | None
+    demo: str = "demo.py"
 
 
 _BOX = ("box_AP50", "box_AP75", "box_APs", "box_APm", "box_APl")
+_MASK = ("mask_AP50", "mask_AP75", "mask_APs", "mask_APm", "mask_APl", "box_AP", "box_AP50", "box_AP75")
 
 TASKS = {
     "ssdlite": Task("SSDLite", "eval_detection.py", "box_AP", _BOX, 6, "ap", (320, 320)),
+    "faster_rcnn": Task(
+        "Faster R-CNN + FPN", "eval_detection.py", "box_AP", _BOX, 7, "ap", (800, 1280), "demo_two_stage.py"
+    ),
+    "mask_rcnn": Task(
+        "Mask R-CNN + FPN", "eval_segmentation.py", "mask_AP", _MASK, 9, "mask_ap", (800, 1280), "demo_two_stage.py"
+    ),
+    "finegrained": Task(
+        "Fine-grained transfer",
+        "eval_finegrained.py",
+        "top1",
+        ("top5", "mean_per_class"),
+        8,
+        "top1",
+        None,
+        "demo_finetune.py",
+    ),
 }

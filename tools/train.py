@@ -1,8 +1,6 @@
 """Train a config, evaluate it, and write work_dirs/<run>/result.json."""
 
-import dataclasses
-
-from benchmark.cli import config_parser, run
+from benchmark.cli import config_parser, pop_options, run
 
 
 def main() -> None:
@@ -13,15 +11,16 @@ def main() -> None:
     parser.add_argument(
         "--pretrained", metavar="imagenet|none|FILE", help="the backbone's weights (default: the config's)"
     )
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="iterations; the schedule follows (default: the config's)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pictures", type=int, default=0, metavar="N", help="draw detections on N validation pictures")
     args = vars(parser.parse_args())
 
-    from benchmark.engine import Options, format_figures, is_main, train
+    from benchmark.engine import format_figures, is_main, train
 
-    common = {field.name: args.pop(field.name) for field in dataclasses.fields(Options)}
-    args.pop("local_rank")
-    result = train(Options(**common), **args)
+    result = train(pop_options(args), **args)
     if is_main():
         print(format_figures(result))
 

@@ -1,0 +1,21 @@
+"""What long work shows on the terminal."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+T = TypeVar("T")
+
+
+def track_progress(items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
+    """Pass the items on and show progress and the time left, on stderr and only while someone watches.
+
+    Args:
+        items: what is worked on.
+        description: a word for the work.
+        total: how many items there are, if they have no length.
+    """
+    console = Console(stderr=True)
+    return track(items, description, total=total, console=console, transient=True, disable=not console.is_terminal)

@@ -1,0 +1,26 @@
+"""COCO 2017 boxes for two-stage detectors: the shorter side becomes 800 px unless the longer would pass 1200."""
+
+_base_ = "./coco.py"
+
+image_scale = (1200, 800)  # px, (longest, shortest) side
+workers = 4  # data-loading processes a GPU
+
+train_pipeline = [
+    dict(type="LoadImage"),
+    dict(type="LoadAnnotations", with_bbox=True),
+    dict(type="Resize", scale=image_scale, keep_ratio=True),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PackDetInputs"),
+]
+test_pipeline = [
+    dict(type="LoadImage"),
+    dict(type="Resize", scale=image_scale, keep_ratio=True),
+    dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
+]
+train_dataloader = dict(
+    batch_size=2,  # images a GPU: 16 in total on 8 GPUs
+    num_workers=workers,
+    dataset=dict(filter_cfg=dict(filter_empty_gt=True, min_size=32), pipeline=train_pipeline),
+)
+val_dataloader = dict(batch_size=1, num_workers=workers, dataset=dict(pipeline=test_pipeline))
+val_evaluator = dict(type="CocoAP", iou_types=("bbox",))

@@ -1,0 +1,11 @@
+"""Oxford Flowers-102 (Nilsback and Zisserman, ICVGIP 2008): 2 040 train+val and 6 149 test images of 102 flowers."""
+
+_base_ = "./finetune.py"
+
+data_root = "data"  # holds flowers-102/
+dataset_name = "Flowers-102"
+num_classes = 102
+
+model = dict(num_classes=num_classes)
+train_dataloader = dict(dataset=dict(name="flowers102"))
+val_dataloader = dict(dataset=dict(name="flowers102"))

@@ -1,0 +1,5 @@
+"""Faster R-CNN + FPN on ReXNet x2.0."""
+
+_base_ = "./_base_/faster_rcnn.py"
+
+model = dict(backbone=dict(name="rexnet_x2.0"))

@@ -1,0 +1,5 @@
+"""ResNet50 fine-tuned on your own pictures."""
+
+_base_ = "./_base_/finetune_imagefolder.py"
+
+model = dict(backbone=dict(name="resnet50"))

@@ -1,0 +1,5 @@
+"""ReXNet x1.0 fine-tuned on your own pictures."""
+
+_base_ = "./_base_/finetune_imagefolder.py"
+
+model = dict(backbone=dict(name="rexnet_x1.0"))

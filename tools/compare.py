@@ -1,0 +1,41 @@
+"""Compare two runs on the same images: the difference in AP, its 95% interval, and whether one is better."""
+
+import argparse
+from pathlib import Path
+
+from benchmark.cli import run
+
+
+def main() -> None:
+    """Read the arguments, compare and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("a", type=Path, metavar="RESULT_A", help="a run's folder, or its result.json")
+    parser.add_argument("b", type=Path, metavar="RESULT_B", help="likewise")
+    parser.add_argument("--annotations", type=Path, metavar="FILE", help="default: what A's config.py names")
+    parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="draws of the images")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = vars(parser.parse_args())
+
+    import dataclasses
+    import json
+
+    from tabulate import tabulate
+
+    from benchmark.compare import NOTE, compare_runs, comparison_rows
+
+    as_json = args.pop("json")
+    differences = compare_runs(args.pop("a"), args.pop("b"), **args)
+    if as_json:
+        records = {
+            name: difference and {**dataclasses.asdict(difference), "decision": difference.decision}
+            for name, difference in differences.items()
+        }
+        print(json.dumps(records, indent=2))
+    else:
+        table = tabulate(comparison_rows(differences), headers="keys", tablefmt="github", disable_numparse=True)
+        print(f"{table}\n\n{NOTE}")
+
+
+if __name__ == "__main__":
+    run(main)

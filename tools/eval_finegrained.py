@@ -1,0 +1,39 @@
+"""Evaluate a fine-tuned classifier's checkpoint: top-1, top-5 and mean per-class accuracy."""
+
+import dataclasses
+from pathlib import Path
+
+from benchmark.cli import config_parser, run
+
+
+def main() -> None:
+    """Read the arguments and evaluate."""
+    parser = config_parser(__doc__, checkpoint=True)
+    parser.add_argument("--confusion", type=Path, metavar="FILE.csv", help="save the confusion matrix, in images")
+    parser.add_argument("--per-class", action="store_true", help="print and keep the accuracy by class")
+    parser.add_argument(
+        "--worst", type=int, default=0, metavar="N", help="print the N classes with the lowest accuracy"
+    )
+    args = vars(parser.parse_args())
+
+    from benchmark.engine import Options, evaluate, format_figures, format_per_class, is_main
+    from benchmark.finegrained.metrics import worst_classes
+
+    common = {field.name: args.pop(field.name) for field in dataclasses.fields(Options)}
+    result = evaluate(
+        Options(**common),
+        args["checkpoint"],
+        tool=Path(__file__).name,
+        out=args["confusion"],
+        per_class=args["per_class"] or args["worst"] > 0,
+    )
+    if is_main():
+        if args["per_class"]:
+            print(format_per_class(result))
+        for name, value in worst_classes(result.per_class.get("top1", {}), args["worst"]).items():
+            print(f"worst {name:>20}  {value:.1f}")
+        print(f"{format_figures(result)}  images {result.data.images}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,74 @@
+"""Time models side by side: median, 95th percentile, throughput, and ratios to the first, in interleaved rounds."""
+
+import argparse
+import dataclasses
+import json
+
+from benchmark.cli import run
+
+
+def main() -> None:
+    """Read the arguments, measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("models", nargs="*", metavar="CONFIG|BACKBONE", help="ratios are to the first")
+    parser.add_argument("--table", type=int, choices=(5,), help="the networks of the paper's table instead")
+    parser.add_argument("--batch-size", type=int, nargs="+", metavar="N", help="default: 1; for a table the paper's")
+    parser.add_argument(
+        "--input", type=int, nargs="+", metavar="PX", help="height and width, or one side (default: each model's own)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--threads", type=int, metavar="N", help="of the CPU (default: PyTorch's choice)")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
+    parser.add_argument("--memory-format", choices=("channels_last", "contiguous_format"), default="channels_last")
+    parser.add_argument("--compile", action="store_true", help="by torch.compile")
+    parser.add_argument("--fold-bn", action="store_true", help="fold batch normalisation into convolutions")
+    parser.add_argument("--with-postprocessing", action="store_true", help="time detectors with box decoding and NMS")
+    parser.add_argument("--runs", type=int, default=50, metavar="N", help="timed rounds")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args()
+    if bool(args.models) == bool(args.table):
+        parser.error("give models or --table")
+    if args.input and len(args.input) > 2:
+        parser.error("--input takes height and width, or one side")
+
+    from tabulate import tabulate
+    from torch.cuda import is_available
+
+    import benchmark.registration  # noqa: F401
+    from benchmark.latency import Settings, describe, latency_rows, measure, paper_ratios
+
+    common = {
+        field.name: getattr(args, field.name)
+        for field in dataclasses.fields(Settings)
+        if field.name not in ("batch_size", "input", "device")
+    }
+    common["input"] = args.input and (args.input[0], args.input[-1])
+    devices = [args.device]
+    if args.device == "auto":
+        devices = ["cuda"] if is_available() else ["cpu"]
+        if args.table and is_available():
+            devices = ["cpu", "cuda"]
+    groups, pairs = [], []
+    for device in devices:
+        default = 64 if args.table and device == "cuda" else 1
+        for batch_size in args.batch_size or [default]:
+            settings = Settings(batch_size=batch_size, device=device, **common)
+            if args.table:
+                records, rows = paper_ratios(settings)
+                pairs += [{"device": records[0].device, "batch": batch_size, **row} for row in rows]
+            else:
+                records = measure(args.models, settings)
+            groups.append(records)
+    if args.json:
+        records = [record.model_dump() for group in groups for record in group]
+        print(json.dumps({"latencies": records, "pairs": pairs}, indent=2))
+        return
+    style = {"headers": "keys", "tablefmt": "github", "disable_numparse": True}
+    for group in groups:
+        print(f"{tabulate(latency_rows(group), **style)}\n\n{describe(group)}\n")
+    if pairs:
+        print(tabulate(pairs, **style))
+
+
+if __name__ == "__main__":
+    run(main)

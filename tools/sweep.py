@@ -1,0 +1,36 @@
+"""Search learning rate and weight decay on the validation split, then train on train+val and evaluate once.
+
+Start it as often as there are devices: the workers of one --work-dir share the trials. Started again after a kill, it
+goes on where it was.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from benchmark.cli import config_parser, run
+
+
+def main() -> None:
+    """Read the arguments, search, and print the grid and the final figures."""
+    parser = config_parser(__doc__, checkpoint=False)
+    parser.add_argument("--grid", default="7x7", metavar="NxM", help="learning rates by weight decays")
+    parser.add_argument("--trials", type=int, metavar="N", help="try N points of the grid (default: all)")
+    parser.add_argument("--steps", type=int, metavar="N", help="iterations of a trial (default: the config's)")
+    parser.add_argument("--prune", action="store_true", help="stop trials that fall behind the others' median")
+    parser.add_argument("--pretrained", metavar="imagenet|none|FILE", help="the weights (default: the config's)")
+    parser.add_argument("--seed", type=int, default=0)
+    args = vars(parser.parse_args())
+
+    from benchmark.engine import Options
+    from benchmark.finegrained.sweep import prepare_sweep, run_sweep
+    from benchmark.finegrained.sweep_report import report
+
+    common = {field.name: args.pop(field.name) for field in dataclasses.fields(Options)}
+    args.pop("local_rank")
+    common["work_dir"] = common["work_dir"] or Path("work_dirs") / f"sweep_{common['config'].stem}"
+    sweep = prepare_sweep(Options(**common), **args)
+    print(report(sweep, run_sweep(sweep)))
+
+
+if __name__ == "__main__":
+    run(main)
