@@ -159,7 +159,7 @@ def test_mask_ap_is_pycocotools(tmp_path):
 
 def test_at_most_100_detections_an_image_and_class_count(tmp_path):
     rng = np.random.default_rng(2)
-    truth = make_truth(rng, images=3, classes=2)
+    truth = make_truth(rng, images=3, classes=2, objects=20)
     detections = make_detections(rng, truth, false_positives=400)
     found = average_precision(match(write(tmp_path, truth), detections))
     assert found == pytest.approx(reference(truth, detections), abs=1e-6)
@@ -181,7 +181,7 @@ def test_weights_are_repeated_images(problem, matches):
 
 
 def test_no_detections_is_zero_and_no_objects_is_none(tmp_path):
-    truth = make_truth(np.random.default_rng(5), images=3, classes=2)
+    truth = make_truth(np.random.default_rng(5), images=3, classes=2, objects=20)
     path = write(tmp_path, truth)
     assert average_precision(match(path, [])) == dict.fromkeys(FIGURES, 0.0)
     detections = make_detections(np.random.default_rng(5), truth)
@@ -331,7 +331,7 @@ def test_comparison_refuses_what_does_not_belong_together(runs, tmp_path):
     with pytest.raises(UserError, match="give --annotations"):
         compare_runs(a, b)
     shutil.copy(a / "detections.json", b)
-    with pytest.raises(UserError, match="does not belong to the result.json"):
+    with pytest.raises(UserError, match="does not belong to the result"):
         compare_runs(a, b, annotations=path, resamples=5)
     (b / "detections.json").unlink()
     with pytest.raises(UserError, match="Detections not found"):

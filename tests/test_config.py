@@ -39,8 +39,14 @@ def test_demo_lies_over_the_config():
     assert cfg.model.bbox_head.num_classes == len(CLASSES)
     assert cfg.model.backbone.pretrained is None
     assert cfg.data_root == cfg.train_dataloader.dataset.data_root == "data/demo"
-    assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == 300
-    assert cfg.optim_wrapper.optimizer == {"type": "AdamW", "lr": cfg.learning_rate, "weight_decay": 0.02}
+    assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == 250
+    assert cfg.optim_wrapper.optimizer == {
+        "type": "SGD",
+        "lr": 0.02,
+        "momentum": 0.9,
+        "weight_decay": 4e-5,
+        "nesterov": True,
+    }
 
 
 def test_data_root_from_the_option_then_the_environment_then_the_config(monkeypatch, tmp_path):
