@@ -32,7 +32,7 @@ demo-finetune: $(STAMP)  ## fine-tune ImageNet's weights beside random ones on g
 	$(BIN)/python tools/summarize.py work_dirs/demo_finetune
 
 test: $(STAMP)   ## run the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(STAMP)   ## check style and formatting
 	$(BIN)/ruff check .

@@ -112,11 +112,29 @@ def find_entry(name: str) -> Entry:
     if name in CATALOGUE:
         return CATALOGUE[name]
     if name.startswith(TIMM_PREFIX):
-        return _timm_entry(name.removeprefix(TIMM_PREFIX))
+        return _timm_entry(timm_name(name))
     raise UserError(
         f"Unknown backbone {name!r}.{did_you_mean(name, CATALOGUE)} "
         f"Known: {', '.join(CATALOGUE)}; {TIMM_PREFIX}<model> reaches timm's others."
     )
+
+
+def timm_name(name: str) -> str | None:
+    """Return timm's name of a backbone, for ReXNet of the record of its weights; None where timm has none.
+
+    A ``timm:<model>`` need not have feature maps here: any can classify.
+
+    Raises:
+        UserError: unknown name.
+    """
+    if not name.startswith(TIMM_PREFIX):
+        return find_entry(name).timm
+    import timm
+
+    model = name.removeprefix(TIMM_PREFIX)
+    if not timm.is_model(model):
+        raise UserError(f"timm {timm.__version__} has no model {model!r}.{did_you_mean(model, timm.list_models())}")
+    return model
 
 
 @functools.cache
@@ -124,8 +142,6 @@ def _timm_entry(model: str) -> Entry:
     import timm
     import torch
 
-    if not timm.is_model(model):
-        raise UserError(f"timm {timm.__version__} has no model {model!r}.{did_you_mean(model, timm.list_models())}")
     try:
         with torch.device("meta"):
             net = timm.create_model(model).eval()

@@ -11,7 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from backbones.catalogue import Entry, find_entry
+from backbones.catalogue import CATALOGUE, Entry, find_entry, timm_name
 from backbones.rexnet import ReXNet
 from backbones.weights import load_pretrained
 from benchmark.errors import UserError
@@ -44,10 +44,10 @@ def build_network(name: str, num_classes: int = 1000, drop_rate: float = 0.2) ->
 
     ``drop_rate`` is that of the dropout before the classifier.
     """
-    entry = find_entry(name)
-    if entry.rexnet_width is not None:
+    entry = CATALOGUE.get(name)
+    if entry and entry.rexnet_width is not None:
         return ReXNet(entry.rexnet_width, num_classes=num_classes, drop_rate=drop_rate)
-    return timm.create_model(entry.timm, num_classes=num_classes, drop_rate=drop_rate)
+    return timm.create_model(timm_name(name), num_classes=num_classes, drop_rate=drop_rate)
 
 
 @MODELS.register_module()

@@ -16,7 +16,7 @@ from mmengine.logging import print_log
 from mmengine.runner.checkpoint import get_torch_safe_globals
 from torch import Tensor, nn
 
-from backbones.catalogue import find_entry
+from backbones.catalogue import timm_name
 from benchmark.errors import UserError
 
 # Backbone -> (installed package, file within it). The package's author converted Google's weights.
@@ -38,8 +38,7 @@ class Preprocessing:
 
 def preprocessing(name: str) -> Preprocessing:
     """Return the record of the backbone's ImageNet weights; ImageNet's usual statistics where timm has no record."""
-    entry = find_entry(name)
-    record = timm.get_pretrained_cfg(entry.timm) if entry.timm else timm.get_pretrained_cfg("rexnet_100")
+    record = timm.get_pretrained_cfg(timm_name(name) or "rexnet_100")
     return Preprocessing(tuple(record.mean), tuple(record.std), record.interpolation)
 
 
@@ -108,20 +107,20 @@ def _imagenet(name: str) -> tuple[dict[str, Tensor], str]:
     package, file = PACKAGES.get(name, (None, None))
     if package and (spec := importlib.util.find_spec(package)):
         return read_state_dict(Path(spec.origin).parent / file), f"package {package}"
-    entry = find_entry(name)
-    if entry.timm is None or not timm.get_pretrained_cfg(entry.timm).has_weights:
+    model_name = timm_name(name)
+    if model_name is None or not timm.get_pretrained_cfg(model_name).has_weights:
         raise UserError(
             f"There are no ImageNet weights for {name} on timm's hub. Download its authors' file and give "
             "its path instead, or train from scratch with pretrained 'none'."
         )
     try:
-        model = timm.create_model(entry.timm, pretrained=True)
+        model = timm.create_model(model_name, pretrained=True)
     except Exception as error:  # whatever the hub's client raises without a network
         raise UserError(
-            f"Could not get timm's weights {entry.timm!r} for {name} from the hub ({type(error).__name__}). "
+            f"Could not get timm's weights {model_name!r} for {name} from the hub ({type(error).__name__}). "
             "Check the network, give the path of a downloaded file, or train from scratch with pretrained 'none'."
         ) from error
-    return model.state_dict(), f"timm {entry.timm}"
+    return model.state_dict(), f"timm {model_name}"
 
 
 def _classifier_keys(full: nn.Module, expected: Mapping[str, Tensor]) -> set[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
 
-from benchmark.checkpoints import list_checkpoints
+from benchmark.checkpoints import list_checkpoints, load_checkpoint
 from benchmark.config import DATALOADERS, complete_model, config_name, config_sha256, load_config
 from benchmark.errors import UserError
 from benchmark.preflight import check_data
@@ -83,12 +83,17 @@ def train(
     """
     cfg = _load(options, pretrained=pretrained, steps=steps)
     work_dir = options.work_dir or Path("work_dirs") / (config_name(cfg) + ("_demo" if options.demo else ""))
-    checkpoint = _prepare_folder(work_dir, resume, overwrite)
+    checkpoint = _find_checkpoint(work_dir) if resume else None
+    if not (resume or overwrite):
+        _check_unused(work_dir)
     _prepare_data(cfg, DATALOADERS)
     cfg.work_dir, cfg.resume, cfg.load_from = str(work_dir), resume, checkpoint and str(checkpoint)
     cfg.randomness = {"seed": seed}
     cfg.optim_wrapper.type, cfg.optim_wrapper.precision = "AutocastOptimWrapper", options.precision
-    runner = _build_runner(cfg, options.launcher)
+    _complete(cfg, options.launcher)
+    if overwrite and not resume and is_main():
+        _clear(work_dir)
+    runner = _build_runner(cfg)
     for hook in hooks:
         runner.register_hook(hook)
     runner.train()
@@ -124,15 +129,15 @@ def evaluate(
     cfg = _load(options)
     if TASKS[cfg.task].tool != tool:
         raise UserError(f"{options.config} is a {cfg.task} config: evaluate it with tools/{TASKS[cfg.task].tool}.")
-    if not checkpoint.is_file():
-        raise UserError(f"Checkpoint not found: {checkpoint}.")
     work_dir = options.work_dir or checkpoint.parent
     previous = _previous_result(work_dir, cfg)
     _prepare_data(cfg, ("val_dataloader",))
+    load_checkpoint(checkpoint)  # a file that is none is an error before anything is built
     for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "auto_scale_lr"):
         cfg.pop(key, None)
     cfg.work_dir, cfg.load_from = str(work_dir), str(checkpoint)
-    runner = _build_runner(cfg, options.launcher)
+    _complete(cfg, options.launcher)
+    runner = _build_runner(cfg)
     from benchmark.precision import autocast
 
     runner.load_or_resume()
@@ -184,27 +189,32 @@ def _load(options: Options, **training: Any) -> Config:
     )
 
 
-def _prepare_folder(work_dir: Path, resume: bool, overwrite: bool) -> Path | None:
-    """Make the run's folder and return the checkpoint to resume from."""
+def _find_checkpoint(work_dir: Path) -> Path:
     checkpoints = list_checkpoints(work_dir)
-    if resume:
-        if not checkpoints:
-            raise UserError(
-                f"Nothing to resume: {work_dir} holds no checkpoint iter_*.pth. Leave --resume out to begin."
-            )
-        return checkpoints[-1]
-    found = [*checkpoints, *(work_dir / name for name in _RUN_FILES if (work_dir / name).exists())]
-    if is_main():
-        if found and not overwrite:
-            raise UserError(
-                f"{work_dir} already holds a run ({found[0].name}): --resume goes on with it, --overwrite replaces it, "
-                "--work-dir puts the new one elsewhere."
-            )
-        for path in found:
-            path.unlink()
-        for folder in ("vis_data", PICTURES):
-            shutil.rmtree(work_dir / folder, ignore_errors=True)
-    return None
+    if not checkpoints:
+        raise UserError(f"Nothing to resume: {work_dir} holds no checkpoint iter_*.pth. Leave --resume out to begin.")
+    return checkpoints[-1]
+
+
+def _run_files(work_dir: Path) -> list[Path]:
+    return [*list_checkpoints(work_dir), *(work_dir / name for name in _RUN_FILES if (work_dir / name).exists())]
+
+
+def _check_unused(work_dir: Path) -> None:
+    found = _run_files(work_dir)
+    if found and is_main():
+        raise UserError(
+            f"{work_dir} already holds a run ({found[0].name}): --resume goes on with it, --overwrite replaces it, "
+            "--work-dir puts the new one elsewhere."
+        )
+
+
+def _clear(work_dir: Path) -> None:
+    """Remove a run, and nothing that is not part of one."""
+    for path in _run_files(work_dir):
+        path.unlink()
+    for folder in ("vis_data", PICTURES):
+        shutil.rmtree(work_dir / folder, ignore_errors=True)
 
 
 def _prepare_data(cfg: Config, loaders: Sequence[str]) -> None:
@@ -217,14 +227,20 @@ def _prepare_data(cfg: Config, loaders: Sequence[str]) -> None:
     check_data(cfg, loaders)
 
 
-def _build_runner(cfg: Config, launcher: str) -> "BenchmarkRunner":
-    from benchmark.runner import BenchmarkRunner, init_distributed
+def _complete(cfg: Config, launcher: str) -> None:
+    """Join the other processes, register the benchmark's parts, and fill in what follows from the backbone."""
+    from benchmark.runner import init_distributed
 
     cfg.launcher = init_distributed(launcher)
     import benchmark.registration  # noqa: F401
 
     complete_model(cfg)
     cfg.experiment_name = f"{config_name(cfg)}-{os.getpid()}-{id(cfg)}"  # MMEngine keeps one log and hub a name
+
+
+def _build_runner(cfg: Config) -> "BenchmarkRunner":
+    from benchmark.runner import BenchmarkRunner
+
     return BenchmarkRunner.from_cfg(cfg)
 
 

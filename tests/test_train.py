@@ -108,6 +108,19 @@ def test_a_run_is_not_overwritten_unasked(run, demo_data):
     assert sorted((path.name, path.stat().st_mtime_ns) for path in work_dir.iterdir()) == before
 
 
+def test_overwriting_waits_until_the_new_run_can_begin(run, demo_data, tmp_path):
+    work_dir, _ = run
+    for name in ("iter_4.pth", "result.json"):
+        shutil.copy(work_dir / name, tmp_path)
+    with pytest.raises(UserError, match="Unknown backbone"):
+        train(options(demo_data, tmp_path, "model.backbone.name=rexnet_x9"), steps=4, overwrite=True)
+    assert (tmp_path / "iter_4.pth").exists()
+    (tmp_path / "mine.txt").write_text("mine")
+    train(options(demo_data, tmp_path), steps=2, overwrite=True)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["iter_2.pth"]
+    assert (tmp_path / "mine.txt").exists()
+
+
 def test_nothing_to_resume_is_named(demo_data, tmp_path):
     with pytest.raises(UserError, match="Nothing to resume"):
         train(options(demo_data, tmp_path), steps=4, resume=True)
@@ -209,8 +222,10 @@ def test_a_corrupt_picture_is_counted_in_training_and_fails_an_evaluation(run, c
     broken = sorted((corrupt_data / "train2017").glob("*.jpg"))[1].name
     whole = corrupt_data / "val2017"
     cut_off = sorted(whole.glob("*.jpg"))[1]
-    with pytest.raises(UserError, match=cut_off.name):
-        evaluate(options(corrupt_data, tmp_path / "eval"), work_dir / "iter_4.pth", tool=TOOL)
+    in_a_worker = options(corrupt_data, tmp_path / "eval", "val_dataloader.num_workers=1")
+    with pytest.raises(UserError, match=cut_off.name) as caught:
+        evaluate(in_a_worker, work_dir / "iter_4.pth", tool=TOOL)
+    assert "Traceback" not in str(caught.value)
     shutil.copy(sorted(whole.glob("*.jpg"))[0], cut_off)
     result = train(options(corrupt_data, tmp_path / "train"), steps=8)  # 32 pictures: each of the 16 twice
     assert result.training.unreadable_images >= 1
