@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=0.02)
     parser.add_argument("--side", type=int, default=320, help="of the network's input in pixels")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/overfit"))
+    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
 
     from benchmark.config import load_config
@@ -91,6 +92,7 @@ def main() -> None:
         "model.backbone.frozen_stages=-1",
         "model.backbone.norm_eval=False",
         "model.backbone.norm_requires_grad=True",
+        *args.cfg_options,
     ]
     result = train(
         Options(args.config, args.work_dir, options, root, batch_size=args.pictures),
