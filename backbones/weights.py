@@ -5,7 +5,7 @@ first keys that do not. The classifier alone may be left out, and that is logged
 """
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -167,19 +167,33 @@ def _check(
     classifier: set[str],
     what: str,
 ) -> None:
-    needed_keys = {key for key in needed if not key.endswith("num_batches_tracked")} - classifier
+    without_classifier = {key: value for key, value in state.items() if key not in classifier}
+    required = {key for key in needed if not key.endswith("num_batches_tracked")} - classifier
+    misfit = describe_misfit(without_classifier, required, expected)
+    if misfit:
+        raise UserError(f"Weights do not fit, {what}: {misfit}.")
+
+
+def describe_misfit(state: Mapping[str, Tensor], required: Collection[str], expected: Mapping[str, Tensor]) -> str:
+    """Count and name the first tensors of ``state`` that do not fit, or return an empty string.
+
+    Args:
+        state: the tensors found.
+        required: keys that must be there.
+        expected: all keys that may be there, with tensors of the right shapes.
+    """
     problems = {
-        "missing": [key for key in needed if key in needed_keys and key not in state],
+        "missing": [key for key in expected if key in required and key not in state],
         "unexpected": [key for key in state if key not in expected],
         "of another shape": [
             f"{key} {tuple(state[key].shape)} for {tuple(expected[key].shape)}"
             for key in expected
-            if key in state and key not in classifier and not _same_shape(state, expected, key)
+            if key in state and not _same_shape(state, expected, key)
         ],
     }
-    found = [f"{len(keys)} {kind} (first: {', '.join(keys[:_SHOWN])})" for kind, keys in problems.items() if keys]
-    if found:
-        raise UserError(f"Weights do not fit, {what}: {'; '.join(found)}.")
+    return "; ".join(
+        f"{len(keys)} {kind} (first: {', '.join(keys[:_SHOWN])})" for kind, keys in problems.items() if keys
+    )
 
 
 def _same_shape(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], key: str) -> bool:

@@ -82,6 +82,8 @@ def train(
         UserError: whatever the user can mend, most of it before a model is built.
     """
     cfg = _load(options, pretrained=pretrained, steps=steps)
+    if pictures and "ann_file" not in cfg.val_dataloader.dataset:
+        raise UserError(f"--pictures draws detections, and {options.config} is a {cfg.task} config: leave it out.")
     work_dir = options.work_dir or Path("work_dirs") / (config_name(cfg) + ("_demo" if options.demo else ""))
     checkpoint = _find_checkpoint(work_dir) if resume else None
     if not (resume or overwrite):

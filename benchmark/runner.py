@@ -13,10 +13,9 @@ from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from backbones.weights import describe_misfit
 from benchmark.checkpoints import load_checkpoint
 from benchmark.errors import UserError
-
-_SHOWN = 3
 
 
 def init_distributed(launcher: str) -> str:
@@ -82,7 +81,10 @@ class BenchmarkRunner(Runner):
         checkpoint = load_checkpoint(Path(filename), map_location)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
-        _check_fits(model.state_dict(), checkpoint["state_dict"], filename)
+        own = model.state_dict()
+        misfit = describe_misfit(checkpoint["state_dict"], own.keys(), own)
+        if misfit:
+            raise UserError(f"{filename} is a checkpoint of another model than the config's: {misfit}.")
         model.load_state_dict(checkpoint["state_dict"])
         self._has_loaded = True
         self.logger.info(f"Loaded {filename}.")
@@ -95,21 +97,6 @@ class BenchmarkRunner(Runner):
 
 
 def _is_for_terminal(record: logging.LogRecord) -> bool:
-    # MMEngine logs the whole config and environment, deprecations of its own that no user can mend, and names it made up.
+    # MMEngine also logs the whole config and environment, deprecations of its own, and a name made up for the run.
     message = record.getMessage()
     return "\n" not in message and "deprecated" not in message and not message.startswith("Exp name")
-
-
-def _check_fits(model: dict, found: dict, filename: str) -> None:
-    problems = {
-        "missing": [key for key in model if key not in found],
-        "unexpected": [key for key in found if key not in model],
-        "of another shape": [
-            f"{key} {tuple(found[key].shape)} for {tuple(model[key].shape)}"
-            for key in model
-            if key in found and found[key].shape != model[key].shape
-        ],
-    }
-    texts = [f"{len(keys)} {kind} (first: {', '.join(keys[:_SHOWN])})" for kind, keys in problems.items() if keys]
-    if texts:
-        raise UserError(f"{filename} is a checkpoint of another model than the config's: {'; '.join(texts)}.")

@@ -59,48 +59,58 @@ def trained(tmp_path_factory) -> tuple[Path, Path]:
     return root, folder
 
 
-@pytest.mark.parametrize("name", ("food101", "cars", "aircraft", "flowers102"))
-def test_official_layouts_train_and_evaluate(tmp_path, name):
-    root, folder = tmp_path / "data", tmp_path / "run"
-    MAKERS[name](root)
-    result = train(options(root, folder, name, allow_partial=True), pretrained="none", steps=2)
-    assert result.data.partial and result.training.partial and result.data.images == USED * TEST
-    assert result.data.split == "test" and result.training.iterations == 2
-    assert result.metrics.keys() == {"top1", "top5", "mean_per_class"}
-    again = evaluate(options(root, None, name, allow_partial=True), folder / "iter_2.pth", tool="eval_finegrained.py")
-    assert again.metrics == result.metrics and again.training == result.training
-    assert again.data == result.data
+@pytest.fixture
+def tool(monkeypatch, capsys):
+    """Run a command line in this process, since importing takes longer than these runs; returns what it printed."""
 
-
-def test_the_command_lines(tmp_path, monkeypatch, capsys, trained):
-    """The tools in one process: importing takes longer than running them."""
-    root, folder = trained
-
-    def tool(name: str, *arguments) -> str:
+    def run(name: str, *arguments: object) -> str:
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
         runpy.run_path(str(REPOSITORY / "tools" / name), run_name="__main__")
         return capsys.readouterr().out
 
-    common = ("--data-root", root, "--batch-size", 6, "--cfg-options", *SMALL)
-    config = CONFIGS / "finetune_imagefolder_rexnet_x1.0.py"
-    out = tool("train.py", config, "--work-dir", tmp_path, "--steps", 2, "--pretrained", "none", *common)
-    assert "top1" in out
-    extra = ("--confusion", tmp_path / "confusion.csv", "--worst", 2)
-    out = tool("eval_finegrained.py", tmp_path / "config.py", tmp_path / "iter_2.pth", *extra, "--data-root", root)
+    return run
+
+
+@pytest.mark.parametrize("name", ("food101", "cars", "aircraft", "flowers102"))
+def test_official_layouts_train_evaluate_and_sweep(tmp_path, tool, name):
+    root, run, sweep = (tmp_path / part for part in ("data", "run", "sweep"))
+    MAKERS[name](root)
+    config = CONFIGS / f"finetune_{name}_mobilenet_v3_large.py"
+    common = ("--data-root", root, "--allow-partial", "--batch-size", 6, "--cfg-options", *SMALL)
+    assert f"{USED * TEST} images, 1" in tool("check_data.py", name, "--data-root", root, "--allow-partial")
+
+    assert "top5" in tool("train.py", config, "--work-dir", run, "--steps", 2, "--pretrained", "none", *common)
+    trained = read_result(run / "result.json")
+    assert trained.data.partial and trained.training.partial and trained.data.images == USED * TEST
+    assert trained.data.split == "test" and trained.training.iterations == 2
+    assert trained.metrics.keys() == {"top1", "top5", "mean_per_class"} and None not in trained.metrics.values()
+
+    tool("eval_finegrained.py", config, run / "iter_2.pth", *common)
+    again = read_result(run / "result.json")
+    assert (again.metrics, again.data, again.training) == (trained.metrics, trained.data, trained.training)
+
+    grid = ("--grid", "2x1", "--trials", 1, "--steps", 1, "--pretrained", "none")
+    assert "Best of 1" in tool("sweep.py", config, "--work-dir", sweep, *grid, *common)
+    assert read_result(sweep / "final/result.json").data.split == "test"
+    table = markdown(find_results([tmp_path])[0])
+    assert f"partial ({USED * TEST} images), trained on a part" in table and f"{trained.data.name} test" in table
+
+
+def test_evaluation_prints_and_saves_what_is_asked_for(tmp_path, tool, trained):
+    root, folder = trained
+    asked = ("--confusion", tmp_path / "confusion.csv", "--worst", 2, "--work-dir", tmp_path, "--data-root", root)
+    out = tool("eval_finegrained.py", folder / "config.py", folder / "iter_2.pth", *asked)
     assert out.count("worst") == 2 and f"images {USED * TEST}" in out
     rows = list(csv.reader((tmp_path / "confusion.csv").open()))
     assert [sum(map(int, row[1:])) for row in rows[1:]] == [TEST] * USED
     found = read_result(tmp_path / "result.json")
     assert found.backbone == "mobilenet_v3_small" and not found.data.partial and found.metrics["top5"] is None
-    assert "mobilenet_v3_small" in tool_summary(tool, tmp_path)
-    assert f"{USED * TEST} images, {USED} classes" in tool("check_data.py", "imagefolder", "--data-root", root)
+    assert found.per_class["top1"].keys() == {f"class {index}" for index in range(USED)}
 
 
-def tool_summary(tool, folder: Path) -> str:
-    with pytest.raises(SystemExit) as ended:
-        tool("summarize.py", folder)
-    assert ended.value.code == 0
-    return markdown(find_results([folder])[0])
+def test_detections_cannot_be_drawn(tmp_path, trained):
+    with pytest.raises(UserError, match="--pictures draws detections"):
+        train(options(trained[0], tmp_path), pictures=2)
 
 
 def test_two_processes_give_the_same_figures(trained):
