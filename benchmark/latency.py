@@ -32,7 +32,8 @@ MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous_format": tor
 # Warm-up ends when every model's median over a window moved by less than this from the window before.
 STABLE_CHANGE = 0.03
 _WINDOW = 5  # rounds
-_WARM_UP_CAP = 50  # rounds
+_WARM_UP_ROUNDS = 50  # at most
+_WARM_UP_SECONDS = 60  # likewise
 _ENERGY_SECONDS = 2.0  # of work between two readings of an energy counter
 
 
@@ -415,13 +416,14 @@ def _round(subjects: Sequence[_Subject]) -> list[float]:
 
 def _warm_up(subjects: Sequence[_Subject]) -> tuple[int, bool]:
     """Run rounds until the medians are stable; return how many it took, and whether they were."""
-    previous = None
-    for rounds in range(_WINDOW, _WARM_UP_CAP + 1, _WINDOW):
+    end, previous, rounds = time.perf_counter() + _WARM_UP_SECONDS, None, 0
+    while rounds < _WARM_UP_ROUNDS and time.perf_counter() < end:
         medians = np.median([_round(subjects) for _ in range(_WINDOW)], axis=0)
+        rounds += _WINDOW
         if previous is not None and np.all(np.abs(medians - previous) < STABLE_CHANGE * previous):
             return rounds, True
         previous = medians
-    return _WARM_UP_CAP, False
+    return rounds, False
 
 
 def _joules_per_image(subject: _Subject, settings: Settings) -> float | None:

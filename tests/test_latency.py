@@ -1,4 +1,5 @@
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -30,11 +31,6 @@ def with_random_statistics(model: nn.Module) -> nn.Module:
             ):
                 tensor.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
     return model.eval()
-
-
-def run_tool(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, ROOT / "tools" / "latency.py", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize("name", ["rexnet_x1.0", "efficientnet_b0", "mobilenet_v1", "mobilenet_v3_large", "resnet50"])
@@ -169,7 +165,8 @@ def test_gpu_memory_is_each_models_own():
     assert 5e6 < small.peak_memory < large.peak_memory
 
 
-def test_table_5_pairs_by_accuracy_beside_the_papers_ratios():
+def test_table_5_pairs_by_accuracy_beside_the_papers_ratios(monkeypatch):
+    monkeypatch.setattr(latency, "build_network", lambda name: nn.Conv2d(3, 4, 3))
     records, pairs = paper_ratios(Settings(threads=1, runs=1, input=(32, 32)))
     assert len(records) == len(latency_rows(records)) == 9
     expected = [("B0", "x0.9", "1.04"), ("B0", "x1.0", "1.00"), ("B1", "x1.3", "1.27"), ("B2", "x1.5", "1.31")]
@@ -203,18 +200,24 @@ def test_no_counter_gives_no_energy(tmp_path):
     assert energy.rapl_joules(lambda: None, tmp_path) is None
 
 
-def test_tool_prints_json_records():
-    tool = run_tool("mobilenet_v3_small", "--input", 64, "--threads", 1, "--runs", 2, "--batch-size", 1, 2, "--json")
-    assert tool.returncode == 0, tool.stderr
-    records = [Latency.model_validate_json(json.dumps(record)) for record in json.loads(tool.stdout)["latencies"]]
+def test_tool_prints_json_records(monkeypatch, capsys):
+    options = ["--input", "64", "--threads", "1", "--runs", "2", "--batch-size", "1", "2", "--json"]
+    monkeypatch.setattr(sys, "argv", ["latency.py", "mobilenet_v3_small", *options])
+    runpy.run_path(str(ROOT / "tools" / "latency.py"), run_name="__main__")
+    records = [Latency.model_validate(record) for record in json.loads(capsys.readouterr().out)["latencies"]]
     assert [record.input for record in records] == [(1, 3, 64, 64), (2, 3, 64, 64)]
 
 
-def test_tool_refuses_an_unknown_model_in_one_line():
-    tool = run_tool("rexnet_x1.7")
-    assert tool.returncode == 1
-    assert tool.stderr.startswith("error: Unknown backbone 'rexnet_x1.7'.")
-    assert "Traceback" not in tool.stderr
+def test_unknown_model_is_refused():
+    with pytest.raises(UserError, match=r"Unknown backbone 'rexnet_x1\.7'"):
+        measure(["mobilenet_v3_small", "rexnet_x1.7"], QUICK)
+
+
+def test_warm_up_ends_at_its_cap_and_says_so(monkeypatch):
+    monkeypatch.setattr(latency, "STABLE_CHANGE", 0.0)
+    (record,) = measure(["mobilenet_v3_small"], Settings(threads=1, runs=1, input=(32, 32)))
+    assert (record.warm_up, record.stable) == (50, False)
+    assert "the machine is busy" in describe([record])
 
 
 def test_help_needs_no_heavy_import():
