@@ -11,9 +11,7 @@ objects, and a resample's AP higher still: percentile intervals move away from t
 
 import contextlib
 import json
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,17 +141,18 @@ def resample(matches: Matches, resamples: int, seed: int = 0) -> dict[str, np.nd
     """Return the figures, in percent, of so many draws of the images with replacement: (resamples,) arrays.
 
     The same seed draws the same images. A draw without any object to find is NaN.
+
+    Raises:
+        UserError: fewer than one resample.
     """
-    sizes = [min(_CHUNK, resamples - start) for start in range(0, resamples, _CHUNK)]
-    generators = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(len(sizes))]
-    images = len(matches.image_ids)
-
-    def chunk(generator: np.random.Generator, size: int) -> dict[str, np.ndarray]:
+    if resamples < 1:
+        raise UserError(f"A bootstrap takes a number of resamples from 1, found {resamples}; 1000 is usual.")
+    images, generator = len(matches.image_ids), np.random.default_rng(seed)
+    chunks = []
+    for start in track_progress(range(0, resamples, _CHUNK), "resampling"):
+        size = min(_CHUNK, resamples - start)
         weights = generator.multinomial(images, np.full(images, 1 / images), size=size)  # (size, images)
-        return _weighted_figures(matches, weights.astype(np.int32))
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy's kernels release the interpreter's lock
-        chunks = list(track_progress(pool.map(chunk, generators, sizes), "resampling", total=len(sizes)))
+        chunks.append(_weighted_figures(matches, weights.astype(np.int32)))
     return {name: np.concatenate([figures[name] for figures in chunks]) for name in FIGURES}
 
 

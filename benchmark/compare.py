@@ -8,9 +8,8 @@ import orjson
 from benchmark.bootstrap import Difference, Matches, match, paired_difference
 from benchmark.config import load_config
 from benchmark.errors import UserError
-from benchmark.results import FILE_NAME, Result, file_sha256, read_result
+from benchmark.results import DETECTIONS, FILE_NAME, Result, file_sha256, read_result
 
-DETECTIONS = "detections.json"
 IOU_TYPES = {"box": "bbox", "mask": "segm"}
 # What the figure of a result may differ from the one recounted from the detections beside it, in percent.
 _TOLERANCE = 0.01
@@ -84,6 +83,8 @@ def comparison_rows(differences: dict[str, Difference | None]) -> list[dict[str,
 
 def _read_run(path: Path) -> _Run:
     file = path / FILE_NAME if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"Result not found: {file}. Give a run's folder or its {FILE_NAME}.")
     return _Run(file.parent, read_result(file))
 
 

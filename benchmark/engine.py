@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,6 +16,7 @@ from benchmark.config import DATALOADERS, complete_model, config_name, config_sh
 from benchmark.errors import UserError
 from benchmark.preflight import check_data
 from benchmark.results import (
+    DETECTIONS,
     FILE_NAME,
     ConfigRecord,
     CostRecord,
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 PICTURES = "pictures"
 SCORE_DRAWN = 0.3
-_RUN_FILES = (FILE_NAME, "config.py", "run.log")
+_RUN_FILES = (FILE_NAME, DETECTIONS, "config.py", "run.log")
 
 
 @dataclass(frozen=True)
@@ -237,7 +239,7 @@ def _complete(cfg: Config, launcher: str) -> None:
     import benchmark.registration  # noqa: F401
 
     complete_model(cfg)
-    cfg.experiment_name = f"{config_name(cfg)}-{os.getpid()}-{id(cfg)}"  # MMEngine keeps one log and hub a name
+    cfg.experiment_name = f"{config_name(cfg)}-{uuid.uuid4().hex}"  # MMEngine keeps one log and hub a name
 
 
 def _build_runner(cfg: Config) -> "BenchmarkRunner":
@@ -316,6 +318,7 @@ def _finish(
     if is_main():
         folder = Path(cfg.work_dir)
         result.write(folder)
+        metric.save(folder / metric.file_name)
         if out:
             out.parent.mkdir(parents=True, exist_ok=True)
             metric.save(out)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 from faster_coco_eval import COCO, COCOeval_faster
 from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
@@ -13,11 +14,12 @@ from pycocotools import mask as mask_codec
 
 from benchmark.checkpoints import write_atomically
 from benchmark.errors import UserError
-from benchmark.results import file_sha256
+from benchmark.results import DETECTIONS, file_sha256
 
 # Our name of a figure -> its place among COCO's twelve.
 STATS = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5}
 PREFIXES = {"bbox": "box", "segm": "mask"}
+_SHAPES = {"bbox": "bbox", "segm": "segmentation"}
 Detection = dict[str, Any]
 
 
@@ -45,9 +47,10 @@ def coco_ap(
             annotation["category_id"] for annotation in truth.dataset["annotations"] if not annotation["iscrowd"]
         }
         return _without_detections(truth), {name: 0.0 if i in present else None for i, name in names.items()}
-    evaluation = COCOeval_faster(
-        truth, truth.loadRes([dict(d) for d in detections]), iou_type, print_function=lambda *_: None
-    )
+    # Given a box, COCO's reader would take the mask's area from it. (It also writes into what it is given.)
+    shape = _SHAPES[iou_type]
+    bare = [{key: d[key] for key in ("image_id", "category_id", "score", shape)} for d in detections]
+    evaluation = COCOeval_faster(truth, truth.loadRes(bare), iou_type, print_function=lambda *_: None)
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
@@ -88,6 +91,7 @@ class CocoAP(BaseMetric):
     """
 
     default_prefix = ""  # the figures' names are whole
+    file_name = DETECTIONS  # what a run's figures were counted from, kept beside its result
 
     def __init__(self, ann_file: str, iou_types: Sequence[str] = ("bbox",)) -> None:
         super().__init__(collect_device="cpu")
@@ -138,7 +142,7 @@ class CocoAP(BaseMetric):
 
     def save(self, path: Path) -> None:
         """Write the detections in COCO's results format."""
-        write_atomically(path, lambda temporary: temporary.write_text(json.dumps(self.detections)))
+        write_atomically(path, lambda temporary: temporary.write_bytes(orjson.dumps(self.detections)))
 
     @staticmethod
     def _check_every_image_once(results: list[dict], expected: set[int]) -> None:

@@ -19,6 +19,7 @@ from benchmark.errors import UserError
 from benchmark.tasks import TASKS
 
 FILE_NAME = "result.json"
+DETECTIONS = "detections.json"
 _PACKAGES = ("torch", "torchvision", "timm", "onedl-mmdetection", "onedl-mmcv", "onedl-mmengine", "faster-coco-eval")
 
 

@@ -202,6 +202,11 @@ def test_seed_decides_the_draws(matches):
     assert not np.array_equal(first, other)
 
 
+def test_no_resamples_are_refused(matches):
+    with pytest.raises(UserError, match="resamples from 1, found 0"):
+        bootstrap(matches, 0)
+
+
 def test_interval_is_the_reflected_percentiles(matches):
     samples, figures = resample(matches, 200, seed=3), average_precision(matches)
     low, high = np.percentile(samples["AP50"], [2.5, 97.5])
@@ -336,6 +341,8 @@ def test_comparison_refuses_what_does_not_belong_together(runs, tmp_path):
     (b / "detections.json").unlink()
     with pytest.raises(UserError, match="Detections not found"):
         compare_runs(a, b, annotations=path)
+    with pytest.raises(UserError, match="Result not found"):
+        compare_runs(a, tmp_path / "c", annotations=path)
     change_result(b, "data", annotations_sha256="1")
     with pytest.raises(UserError, match="not on the same data"):
         compare_runs(a, b, annotations=path)

@@ -103,10 +103,9 @@ def test_two_processes_count_every_image_once(two_process_run):
 
 def test_one_process_gives_the_figures_of_two(two_process_run, tmp_path):
     small = ["train_images=16", "val_images=7", *SMALL, "val_dataloader.num_workers=0"]
-    run = run_tool(
-        "eval_detection.py", SSDLITE, two_process_run / "run/iter_2.pth", "--demo", "--work-dir", tmp_path, "--per-class",
-        "--data-root", two_process_run / "data", "--out", tmp_path / "found.json", "--pictures", "2", "--cfg-options", *small,
-    )  # fmt: skip
+    arguments = [SSDLITE, two_process_run / "run/iter_2.pth", "--demo", "--data-root", two_process_run / "data"]
+    arguments += ["--work-dir", tmp_path, "--per-class", "--out", tmp_path / "found.json", "--pictures", "2"]
+    run = run_tool("eval_detection.py", *arguments, "--cfg-options", *small)
     assert run.returncode == 0, run.stderr
     alone, together = read_result(tmp_path / "result.json"), read_result(two_process_run / "run" / "result.json")
     assert alone.metrics == pytest.approx(together.metrics)

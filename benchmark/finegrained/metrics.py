@@ -57,6 +57,7 @@ class ClassificationAccuracy(BaseMetric):
     """
 
     default_prefix = ""  # the figures' names are whole
+    file_name = "confusion.csv"  # what a run's figures were counted from, kept beside its result
 
     def __init__(self) -> None:
         super().__init__(collect_device="cpu")
