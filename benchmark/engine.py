@@ -83,7 +83,7 @@ def train(
     Raises:
         UserError: whatever the user can mend, most of it before a model is built.
     """
-    cfg = _load(options, pretrained=pretrained, steps=steps)
+    cfg = load_options(options, pretrained=pretrained, steps=steps)
     if pictures and "ann_file" not in cfg.val_dataloader.dataset:
         raise UserError(f"--pictures draws detections, and {options.config} is a {cfg.task} config: leave it out.")
     work_dir = options.work_dir or Path("work_dirs") / (config_name(cfg) + ("_demo" if options.demo else ""))
@@ -130,7 +130,7 @@ def evaluate(
     Raises:
         UserError: whatever the user can mend.
     """
-    cfg = _load(options)
+    cfg = load_options(options)
     if TASKS[cfg.task].tool != tool:
         raise UserError(f"{options.config} is a {cfg.task} config: evaluate it with tools/{TASKS[cfg.task].tool}.")
     work_dir = options.work_dir or checkpoint.parent
@@ -181,7 +181,8 @@ def is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _load(options: Options, **training: Any) -> Config:
+def load_options(options: Options, **training: Any) -> Config:
+    """Read the config of a run; ``training`` as in ``load_config``."""
     return load_config(
         options.config,
         options=options.cfg_options,

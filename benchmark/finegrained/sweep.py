@@ -31,7 +31,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from benchmark.checkpoints import list_checkpoints
 from benchmark.config import config_name, config_sha256, load_config
-from benchmark.engine import Options, train
+from benchmark.engine import Options, load_options, train
 from benchmark.errors import UserError
 from benchmark.finegrained.layouts import find_layout
 from benchmark.hooks import DivergedError
@@ -145,7 +145,7 @@ def run_sweep(sweep: Sweep) -> Result | None:
         UserError: the folder holds another sweep, no trial succeeded, or whatever a training may raise.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    cfg = _load(sweep)
+    cfg = load_options(sweep.options, pretrained=sweep.pretrained, steps=sweep.steps)
     study = _open_study(sweep, cfg)
     while not _all_finished(study, sweep.points()):
         with _claimed(sweep, study) as trial:
@@ -196,20 +196,6 @@ class ReportHook(Hook):
         self.trial.report(metrics[self.metric], runner.iter)
         if runner.iter < runner.max_iters and self.trial.should_prune():
             raise optuna.TrialPruned
-
-
-def _load(sweep: Sweep) -> Config:
-    options = sweep.options
-    return load_config(
-        options.config,
-        options=options.cfg_options,
-        data_root=options.data_root,
-        demo=options.demo,
-        pretrained=sweep.pretrained,
-        steps=sweep.steps,
-        batch_size=options.batch_size,
-        allow_partial=options.allow_partial,
-    )
 
 
 def _identity(sweep: Sweep, cfg: Config) -> dict[str, Any]:
