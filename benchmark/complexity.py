@@ -68,6 +68,8 @@ def detector_complexity(cfg: Config) -> Complexity:
     from mmdet.registry import MODELS
     from mmengine.registry import init_default_scope
 
+    import benchmark.registration  # noqa: F401
+
     init_default_scope("mmdet")
     with torch.device("meta"):
         model = MODELS.build(cfg.model.copy()).eval()

@@ -233,13 +233,13 @@ def _prepare_data(cfg: Config, loaders: Sequence[str]) -> None:
 
 
 def _complete(cfg: Config, launcher: str) -> None:
-    """Join the other processes, register the benchmark's parts, and fill in what follows from the backbone."""
+    """Fill in what follows from the backbone, join the other processes, and register the benchmark's parts."""
+    complete_model(cfg)  # first: an unknown name need not wait for all of MMDetection
     from benchmark.runner import init_distributed
 
     cfg.launcher = init_distributed(launcher)
     import benchmark.registration  # noqa: F401
 
-    complete_model(cfg)
     cfg.experiment_name = f"{config_name(cfg)}-{uuid.uuid4().hex}"  # MMEngine keeps one log and hub a name
 
 

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from PIL import Image
 
 from benchmark.config import CONFIGS
-from benchmark.engine import Options
+from benchmark.engine import Options, load_options
 from benchmark.errors import UserError
 from benchmark.finegrained import sweep as module
 from benchmark.finegrained.sweep import Grid, Sweep, make_grid, open_study, prepare_sweep, run_sweep
@@ -122,7 +122,7 @@ def test_more_trials_go_on_from_fewer(options, fake_training):
 
 def test_lost_trials_are_queued_again_and_finished_ones_kept(options, fake_training):
     sweep = Sweep(options, Grid((1e-3, 1e-2), (0.0, 1e-3)), steps=2)
-    study = module._open_study(sweep, module._load(sweep))
+    study = module._open_study(sweep, load_options(sweep.options, pretrained=sweep.pretrained, steps=sweep.steps))
     with module._claimed(sweep, study) as finished:
         study.tell(finished, 12.5)
     module._fill_queue(sweep, study)
@@ -137,7 +137,7 @@ def test_lost_trials_are_queued_again_and_finished_ones_kept(options, fake_train
 
 def test_a_held_trial_is_not_taken(options):
     sweep = Sweep(options, Grid((1e-3,), (0.0,)), steps=2)
-    study = module._open_study(sweep, module._load(sweep))
+    study = module._open_study(sweep, load_options(sweep.options, pretrained=sweep.pretrained, steps=sweep.steps))
     with module._claimed(sweep, study) as first, module._claimed(sweep, study) as second:
         assert first is not None and second is None
     with module._claimed(sweep, study) as third:

@@ -17,7 +17,6 @@ def main() -> None:
 
     from tabulate import tabulate
 
-    import benchmark.registration  # noqa: F401
     from benchmark.complexity import config_rows
     from benchmark.paper_tables import compare_complexity, complexity_rows, describe_table
 
