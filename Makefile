@@ -26,7 +26,7 @@ demo: $(STAMP)   ## train SSDLite on generated data, then print the leaderboard 
 	$(BIN)/python tools/summarize.py work_dirs/demo
 	@echo "Detections are drawn in work_dirs/demo/pictures/sheet.png"
 
-demo-finetune: $(STAMP)  ## fine-tune ImageNet's weights beside random ones on generated data (about 3 minutes)
+demo-finetune: $(STAMP)  ## fine-tune ImageNet's weights beside random ones on generated data (about a minute)
 	$(BIN)/python tools/train.py configs/finetune_imagefolder_efficientnet_lite0.py --demo --overwrite --work-dir work_dirs/demo_finetune/imagenet
 	$(BIN)/python tools/train.py configs/finetune_imagefolder_efficientnet_lite0.py --demo --overwrite --work-dir work_dirs/demo_finetune/scratch --pretrained none
 	$(BIN)/python tools/summarize.py work_dirs/demo_finetune

@@ -16,8 +16,6 @@ SMALL = ("model.backbone.name=mobilenet_v3_small", "model.backbone.pretrained=No
 
 def small_config(config: str = "ssdlite_mobilenet_v3_large", *options: str) -> Config:
     """A detector's config with the catalogue's smallest backbone and random weights."""
-    import benchmark.registration  # noqa: F401
-
     cfg = load_config(CONFIGS / f"{config}.py", options=(*SMALL, *options))
     complete_model(cfg)
     return cfg
@@ -27,6 +25,8 @@ def build_detector(cfg: Config) -> nn.Module:
     """The config's model with fixed random weights."""
     from mmdet.registry import MODELS
     from mmengine.registry import init_default_scope
+
+    import benchmark.registration  # noqa: F401
 
     init_default_scope("mmdet")
     torch.manual_seed(0)

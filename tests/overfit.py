@@ -1,6 +1,6 @@
 """Overfit a detector to a few real pictures, from scratch: proof that data, losses and evaluation fit together.
 
-    python tests/overfit.py configs/ssdlite_rexnet_x1.0.py --data-root ../shared/coco-mini --pictures 8 --steps 300
+    python tests/overfit.py configs/ssdlite_rexnet_x1.0.py --data-root data/coco --pictures 8 --steps 300
 
 The pictures are the first of the training split with one to six objects, none a crowd and none below 2% of the picture.
 The run is an ordinary one: it ends with result.json and drawings in the work dir. Exit status 1 if AP50 stays below 80.

@@ -5,11 +5,14 @@ from pathlib import Path
 import mmdet
 import pytest
 import torch
-from helpers import build_detector, sample, small_config
+from helpers import SMALL, build_detector, sample, small_config
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 
 from benchmark.config import CONFIGS, complete_model, load_config
+from benchmark.engine import Options, evaluate, train
+from benchmark.errors import UserError
+from benchmark.metrics import STATS
 
 SIDE = 128
 BOXES = [[10.0, 12.0, 60.0, 70.0], [50.0, 40.0, 120.0, 126.0]]
@@ -102,3 +105,16 @@ def test_the_demo_trains_batch_norm_and_shrinks_the_pictures():
     assert cfg.model.roi_head.mask_head.num_classes == cfg.model.roi_head.bbox_head.num_classes == 6
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         assert [step.scale for step in loader.dataset.pipeline if step.type == "Resize"] == [(320, 320)]
+
+
+def test_mask_rcnn_trains_and_is_evaluated_by_its_own_tool(demo_data, tmp_path):
+    small = [*SMALL, "train_images=16", "val_images=6"]
+    small += ["train_dataloader.num_workers=0", "val_dataloader.num_workers=0"]
+    options = Options(CONFIGS / "mask_rcnn_rexnet_x1.0.py", tmp_path, small, demo_data, demo=True, batch_size=2)
+    trained = train(options, steps=2, pictures=1)
+    assert set(trained.metrics) == {f"{prefix}_{name}" for prefix in ("box", "mask") for name in STATS}
+    with pytest.raises(UserError, match=r"evaluate it with tools/eval_segmentation\.py"):
+        evaluate(options, tmp_path / "iter_2.pth", tool="eval_detection.py")
+    again = evaluate(options, tmp_path / "iter_2.pth", tool="eval_segmentation.py", per_class=True)
+    assert again.metrics == trained.metrics
+    assert set(again.per_class) == {"box", "mask"}
