@@ -1,6 +1,5 @@
 """COCO's average precision, by faster-coco-eval."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from pycocotools import mask as mask_codec
 
 from benchmark.checkpoints import write_atomically
 from benchmark.errors import UserError
+from benchmark.preflight import read_annotations
 from benchmark.results import DETECTIONS, file_sha256
 
 # Our name of a figure -> its place among COCO's twelve.
@@ -117,7 +117,7 @@ class CocoAP(BaseMetric):
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float | None]:
         """Evaluate all images of the data set; the figures are named ``box_AP``, ``mask_AP50`` and so on."""
-        truth = json.loads(self.ann_file.read_bytes())
+        truth = read_annotations(self.ann_file)
         self._check_every_image_once(results, {image["id"] for image in truth["images"]})
         by_name = {category["name"]: category["id"] for category in truth["categories"]}
         category_ids = [by_name[name] for name in self.dataset_meta["classes"]]

@@ -11,6 +11,16 @@ from torchvision.datasets import Flowers102
 USED = 3  # classes that have pictures
 TRAIN, TEST = 4, 2  # pictures a class
 
+# The smallest backbone on small pictures, in one process.
+SMALL = (
+    "model.backbone.name=mobilenet_v3_small",
+    "train_dataloader.num_workers=0",
+    "val_dataloader.num_workers=0",
+    "train_dataloader.dataset.pipeline.0.size=48",
+    "val_dataloader.dataset.pipeline.0.size=48",
+    "val_dataloader.dataset.pipeline.0.resize=48",
+)
+
 
 def picture(path: Path, label: int, side: int = 72) -> None:
     """Write a noisy picture whose brightest channel tells the label."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from finegrained_layouts import MAKERS, TEST, USED
+from finegrained_layouts import MAKERS, SMALL, TEST, USED
 from helpers import REPOSITORY, run_tool
 
 from benchmark.config import CONFIGS
@@ -19,14 +19,6 @@ from benchmark.finegrained.crops import crop_objects
 from benchmark.leaderboard import find_results, markdown
 from benchmark.results import read_result
 
-SMALL = (
-    "model.backbone.name=mobilenet_v3_small",
-    "train_dataloader.num_workers=0",
-    "val_dataloader.num_workers=0",
-    "train_dataloader.dataset.pipeline.0.size=48",
-    "val_dataloader.dataset.pipeline.0.size=48",
-    "val_dataloader.dataset.pipeline.0.resize=48",
-)
 OBJECTS = (
     "bottle",
     "book",

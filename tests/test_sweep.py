@@ -13,6 +13,7 @@ from pathlib import Path
 import optuna
 import pytest
 from finegrained_layouts import MAKERS
+from finegrained_layouts import SMALL as SMALL_RUN
 from helpers import REPOSITORY
 from optuna.trial import TrialState
 from PIL import Image
@@ -27,15 +28,7 @@ from benchmark.hooks import DivergedError
 from benchmark.results import read_result
 
 CONFIG = CONFIGS / "finetune_imagefolder_mobilenet_v3_large.py"
-SMALL = (
-    "model.backbone.name=mobilenet_v3_small",
-    "train_dataloader.num_workers=0",
-    "val_dataloader.num_workers=0",
-    "train_dataloader.dataset.pipeline.0.size=48",
-    "val_dataloader.dataset.pipeline.0.size=48",
-    "val_dataloader.dataset.pipeline.0.resize=48",
-    "auto_scale_lr.base_batch_size=6",
-)
+SMALL = (*SMALL_RUN, "auto_scale_lr.base_batch_size=6")
 
 
 @pytest.fixture

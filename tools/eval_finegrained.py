@@ -1,9 +1,8 @@
 """Evaluate a fine-tuned classifier's checkpoint: top-1, top-5 and mean per-class accuracy."""
 
-import dataclasses
 from pathlib import Path
 
-from benchmark.cli import config_parser, run
+from benchmark.cli import config_parser, pop_options, run
 
 
 def main() -> None:
@@ -16,12 +15,11 @@ def main() -> None:
     )
     args = vars(parser.parse_args())
 
-    from benchmark.engine import Options, evaluate, format_figures, format_per_class, is_main
+    from benchmark.engine import evaluate, format_figures, format_per_class, is_main
     from benchmark.finegrained.metrics import worst_classes
 
-    common = {field.name: args.pop(field.name) for field in dataclasses.fields(Options)}
     result = evaluate(
-        Options(**common),
+        pop_options(args),
         args["checkpoint"],
         tool=Path(__file__).name,
         out=args["confusion"],

@@ -4,10 +4,9 @@ Start it as often as there are devices: the workers of one --work-dir share the 
 goes on where it was.
 """
 
-import dataclasses
 from pathlib import Path
 
-from benchmark.cli import config_parser, run
+from benchmark.cli import config_parser, pop_options, run
 
 
 def main() -> None:
@@ -21,14 +20,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = vars(parser.parse_args())
 
-    from benchmark.engine import Options
     from benchmark.finegrained.sweep import prepare_sweep, run_sweep
     from benchmark.finegrained.sweep_report import report
 
-    common = {field.name: args.pop(field.name) for field in dataclasses.fields(Options)}
-    args.pop("local_rank")
-    common["work_dir"] = common["work_dir"] or Path("work_dirs") / f"sweep_{common['config'].stem}"
-    sweep = prepare_sweep(Options(**common), **args)
+    args["work_dir"] = args["work_dir"] or Path("work_dirs") / f"sweep_{args['config'].stem}"
+    sweep = prepare_sweep(pop_options(args), **args)
     print(report(sweep, run_sweep(sweep)))
 
 

@@ -15,4 +15,4 @@ Cost: 20 000 iterations of 256 images, 5 million images; a sweep of 7x7 is 50 ti
 
 _base_ = ["./models/classifier.py", "./datasets/finegrained.py", "./schedules/finetune_20k.py", "./runtime.py"]
 
-custom_hooks = [dict(type="FiniteLossHook"), dict(type="CostHook"), dict(type="SameClassesHook")]
+custom_hooks = [*_base_.custom_hooks, dict(type="SameClassesHook")]
