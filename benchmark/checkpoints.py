@@ -1,7 +1,12 @@
-"""Checkpoint files: written whole or not at all, and read without running what a pickle may hold."""
+"""Checkpoint files: written whole or not at all, and read without running what a pickle may hold.
+
+A checkpoint is PyTorch's zip archive of tensors and plain containers; the archive carries a CRC-32 of every part, which
+is verified on reading.
+"""
 
 import os
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
@@ -9,6 +14,8 @@ from typing import Any
 
 from benchmark.errors import UserError
 
+BEST = "best.pth"
+_FORBIDDEN = re.compile(r"GLOBAL (\S+)")  # how PyTorch names what it refuses
 _NAME = re.compile(r"iter_(\d+)\.pth")
 
 
@@ -17,10 +24,27 @@ def checkpoint_path(folder: Path, iteration: int) -> Path:
     return folder / f"iter_{iteration}.pth"
 
 
+def checkpoint_iteration(path: Path) -> int:
+    """Return after how many iterations a checkpoint of ``checkpoint_path`` was written."""
+    return int(_NAME.fullmatch(path.name)[1])
+
+
 def list_checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints of a run, oldest first."""
-    found = [(int(match[1]), path) for path in folder.glob("iter_*.pth") if (match := _NAME.fullmatch(path.name))]
-    return [path for _, path in sorted(found)]
+    return sorted((path for path in folder.glob("iter_*.pth") if _NAME.fullmatch(path.name)), key=checkpoint_iteration)
+
+
+def newest_intact(folder: Path) -> tuple[Path | None, list[str]]:
+    """Return the newest checkpoint of a run that can be read, and what is wrong with each newer one."""
+    problems = []
+    for path in reversed(list_checkpoints(folder)):
+        try:
+            load_checkpoint(path)
+        except UserError as error:
+            problems.append(str(error))
+        else:
+            return path, problems
+    return None, problems
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -46,33 +70,48 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove the half-written files of a process that was killed in ``write_atomically``."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink()
+
+
 def load_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     """Read a checkpoint of a run: ``state_dict``, ``meta``, and for resuming optimizer, schedulers and logs.
 
-    Only tensors, plain containers and the few types MMEngine's checkpoints hold are unpickled; no code can run.
+    Only tensors and plain containers are unpickled; no code can run.
 
     Raises:
-        UserError: no such file, not a checkpoint, or one that holds anything else.
+        UserError: no such file, not a checkpoint, damaged, or one that holds anything else.
     """
     import torch
-    from mmengine.runner.checkpoint import get_torch_safe_globals
 
     if not path.is_file():
         raise UserError(f"Checkpoint not found: {path}.")
     try:
-        with torch.serialization.safe_globals(get_torch_safe_globals()):
-            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        _verify(path)
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except UnpicklingError as error:
+        what = _FORBIDDEN.search(str(error))
         raise UserError(
-            f"{path} holds more than tensors; unpickling it could run code, so it was not read ({_first_line(error)})."
+            f"{path} holds more than tensors{f' ({what[1]})' if what else ''}; unpickling it could run code, so it was "
+            "not read."
         ) from error
     except Exception as error:  # torch and zipfile each have their own for a file that is no archive
         raise UserError(f"{path} is not a checkpoint ({type(error).__name__}: {_first_line(error)}).") from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise UserError(f"{path} is not a checkpoint of a run: it has no 'state_dict'.")
     # MMEngine would execute this text as Python when resuming.
     checkpoint.get("meta", {}).pop("config", None)
     return checkpoint
+
+
+def _verify(path: Path) -> None:
+    """Compare every part of the archive with its checksum; PyTorch itself reads over them."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged:
+        raise zipfile.BadZipFile(f"the checksum of its part {damaged} does not fit: the file is damaged")
 
 
 def _first_line(error: Exception) -> str:

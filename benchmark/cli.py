@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
+from benchmark.signals import StoppedError
 
 if TYPE_CHECKING:
     from benchmark.engine import Options
@@ -18,15 +19,20 @@ def run(main: Callable[[], None]) -> None:
     """Run a tool; a user's mistake becomes one plain message and exit status 1."""
     try:
         main()
+    except StoppedError as stopped:
+        _leave(str(stopped), 128 + stopped.number)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # Data-loading processes and process groups must not keep a failed tool alive.
-        os._exit(1)
+        _leave(f"error: {error}", 1)
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        os._exit(130)
+        _leave("Interrupted.", 130)
+
+
+def _leave(message: str, status: int) -> None:
+    """Print and end; data-loading processes and process groups must not keep a failed tool alive."""
+    print(message, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def config_parser(description: str, *, checkpoint: bool) -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
@@ -16,6 +17,11 @@ from benchmark.tasks import TASKS
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 DATALOADERS = ("train_dataloader", "val_dataloader")
+_NOT_OF_THE_NUMBERS = {
+    *("work_dir", "data_root", "resume", "resume_anyway", "load_from", "launcher", "experiment_name", "config_sha256"),
+    *("env_cfg", "visualizer", "default_hooks", "log_processor", "randomness", "workers"),
+    *("log_interval", "checkpoint_interval", "checkpoints_kept"),
+}
 # Data set -> the part of configs/_base_ that names its files.
 DATA_CONFIGS = {"coco": "datasets/coco.py", **{name: f"finetune_{name}.py" for name in LAYOUTS}}
 
@@ -100,12 +106,37 @@ def config_name(cfg: Config) -> str:
     return cfg.get("name") or Path(cfg.filename).stem
 
 
+def identity(cfg: Config) -> dict[str, Any]:
+    """Return what of a config decides a run's numbers: without places, process counts, logging, saving and the seed."""
+    content = _without(cfg.to_dict(), *_NOT_OF_THE_NUMBERS)
+    for name in DATALOADERS:
+        content[name] = _without(content[name], "num_workers", "persistent_workers")
+        content[name]["dataset"] = _without(content[name]["dataset"], "data_root")
+    content["val_evaluator"] = _without(content["val_evaluator"], "ann_file")
+    return content
+
+
+def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested containers by their keys, joined by dots."""
+    if isinstance(content, dict):
+        items = content.items()
+    elif isinstance(content, (list, tuple)) and any(isinstance(value, (dict, list, tuple)) for value in content):
+        items = enumerate(content)
+    else:
+        return {prefix: list(content) if isinstance(content, tuple) else content}
+    leaves = {}
+    for name, child in items:
+        leaves |= flatten(child, f"{prefix}.{name}" if prefix else str(name))
+    return leaves
+
+
 def config_sha256(cfg: Config) -> str:
-    """Return the hash of what a run computes: the resolved config without places and process counts."""
-    text = Config(
-        {key: value for key, value in cfg.items() if key not in ("work_dir", "resume", "load_from", "launcher")}
-    )
-    return hashlib.sha256(text.dump().encode()).hexdigest()
+    """Return the hash of ``identity``."""
+    return hashlib.sha256(json.dumps(flatten(identity(cfg)), sort_keys=True).encode()).hexdigest()
+
+
+def _without(content: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key not in keys}
 
 
 def _read(path: Path) -> Config:

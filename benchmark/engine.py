@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
 
-from benchmark.checkpoints import list_checkpoints, load_checkpoint
+from benchmark.checkpoints import BEST, checkpoint_iteration, list_checkpoints, load_checkpoint, newest_intact
 from benchmark.config import DATALOADERS, complete_model, config_name, config_sha256, load_config
 from benchmark.errors import UserError
 from benchmark.preflight import check_data
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 PICTURES = "pictures"
 SCORE_DRAWN = 0.3
-_RUN_FILES = (FILE_NAME, DETECTIONS, "config.py", "run.log")
+_RUN_FILES = (FILE_NAME, DETECTIONS, BEST, "config.py", "run.log")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,10 @@ def train(
     steps: int | None = None,
     seed: int = 0,
     resume: bool = False,
+    resume_anyway: bool = False,
     overwrite: bool = False,
+    save_interval: str | None = None,
+    keep: int | None = None,
     pictures: int = 0,
     hooks: Sequence["Hook"] = (),
 ) -> Result:
@@ -75,8 +78,11 @@ def train(
         pretrained: weights for the backbone in place of the config's; ``none`` for random ones.
         steps: length of the training in iterations, in place of the config's.
         seed: of all random numbers.
-        resume: go on from the newest checkpoint of the run's folder.
+        resume: go on from the newest intact checkpoint of the run's folder. torchrun's restarts do so by themselves.
+        resume_anyway: likewise, also with another config, other data or another number of processes.
         overwrite: replace a run that is in the folder.
+        save_interval: iterations (``500``) or minutes (``30m``) between checkpoints, in place of the config's.
+        keep: how many of the newest checkpoints to keep, in place of the config's.
         pictures: how many validation pictures to draw detections on.
         hooks: to run beside the config's.
 
@@ -87,22 +93,29 @@ def train(
     if pictures and "ann_file" not in cfg.val_dataloader.dataset:
         raise UserError(f"--pictures draws detections, and {options.config} is a {cfg.task} config: leave it out.")
     work_dir = options.work_dir or Path("work_dirs") / (config_name(cfg) + ("_demo" if options.demo else ""))
-    checkpoint = _find_checkpoint(work_dir) if resume else None
+    if resume_anyway or _is_restart():
+        resume, overwrite = (True, False) if list_checkpoints(work_dir) else (resume_anyway, True)
+    checkpoint, passed_over = _find_checkpoint(work_dir) if resume else (None, [])
     if not (resume or overwrite):
         _check_unused(work_dir)
     _prepare_data(cfg, DATALOADERS)
+    _complete(cfg, options.launcher)
     cfg.work_dir, cfg.resume, cfg.load_from = str(work_dir), resume, checkpoint and str(checkpoint)
+    cfg.resume_anyway = resume_anyway
     cfg.randomness = {"seed": seed}
     cfg.optim_wrapper.type, cfg.optim_wrapper.precision = "AutocastOptimWrapper", options.precision
-    _complete(cfg, options.launcher)
+    saving = {key: value for key, value in (("interval", save_interval), ("keep", keep)) if value is not None}
+    cfg.default_hooks.checkpoint.update(saving)
     if overwrite and not resume and is_main():
         _clear(work_dir)
+    if checkpoint and is_main():
+        _rewind(work_dir, checkpoint)
     runner = _build_runner(cfg)
+    for problem in passed_over:
+        runner.logger.warning(f"Passed over: {problem}")
     for hook in hooks:
         runner.register_hook(hook)
     runner.train()
-    if _cost(runner).metrics is None:  # resumed after its last iteration
-        runner.val()
     return _finish(runner, cfg, "fp32", _training_record(runner, cfg, options.precision), pictures=pictures)
 
 
@@ -137,10 +150,10 @@ def evaluate(
     previous = _previous_result(work_dir, cfg)
     _prepare_data(cfg, ("val_dataloader",))
     load_checkpoint(checkpoint)  # a file that is none is an error before anything is built
+    _complete(cfg, options.launcher)
     for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "auto_scale_lr"):
         cfg.pop(key, None)
     cfg.work_dir, cfg.load_from = str(work_dir), str(checkpoint)
-    _complete(cfg, options.launcher)
     runner = _build_runner(cfg)
     from benchmark.precision import autocast
 
@@ -194,11 +207,29 @@ def load_options(options: Options, **training: Any) -> Config:
     )
 
 
-def _find_checkpoint(work_dir: Path) -> Path:
-    checkpoints = list_checkpoints(work_dir)
-    if not checkpoints:
-        raise UserError(f"Nothing to resume: {work_dir} holds no checkpoint iter_*.pth. Leave --resume out to begin.")
-    return checkpoints[-1]
+def _is_restart() -> bool:
+    """Tell whether torchrun has started this process again after a failure (``--max-restarts``)."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def _find_checkpoint(work_dir: Path) -> tuple[Path, list[str]]:
+    """Return the checkpoint to go on from, and what is wrong with newer ones."""
+    checkpoint, problems = newest_intact(work_dir)
+    if checkpoint:
+        return checkpoint, problems
+    found = " ".join(problems) or f"{work_dir} holds no checkpoint iter_*.pth."
+    raise UserError(f"Nothing to resume: {found} Leave --resume out to begin.")
+
+
+def _rewind(work_dir: Path, checkpoint: Path) -> None:
+    """Set the damaged checkpoints aside, and take out of the logs what the run will do again."""
+    from benchmark.tensorboard import rewind
+
+    iteration = checkpoint_iteration(checkpoint)
+    for path in list_checkpoints(work_dir):
+        if checkpoint_iteration(path) > iteration:
+            path.rename(path.with_suffix(".pth.damaged"))
+    rewind(work_dir / "vis_data", iteration)
 
 
 def _run_files(work_dir: Path) -> list[Path]:
@@ -240,6 +271,7 @@ def _complete(cfg: Config, launcher: str) -> None:
     cfg.launcher = init_distributed(launcher)
     import benchmark.registration  # noqa: F401
 
+    cfg.config_sha256 = config_sha256(cfg)
     cfg.experiment_name = f"{config_name(cfg)}-{uuid.uuid4().hex}"  # MMEngine keeps one log and hub a name
 
 
@@ -264,9 +296,19 @@ def _training_record(runner: "BenchmarkRunner", cfg: Config, precision: str) -> 
         images_per_second=runner.max_iters * batch_size / seconds,
         hours=seconds / 3600,
         peak_memory=hub.get_info("train_peak_memory"),
-        unreadable_images=loader.dataset.unreadable_images,
+        unreadable_images=_sum(hub.get_info("unreadable_images")),
         partial=_is_partial(loader.dataset, None),
     )
+
+
+def _sum(number: int) -> int:
+    """Return the sum over all processes."""
+    import torch
+    from mmengine.dist import all_reduce
+
+    total = torch.tensor(number)
+    all_reduce(total)
+    return int(total)
 
 
 def _is_partial(dataset: "Dataset", expected: int | None) -> bool:
@@ -294,7 +336,7 @@ def _finish(
     result = Result(
         task=cfg.task,
         backbone=cfg.model.backbone.name,
-        config=ConfigRecord(name=config_name(cfg), sha256=config_sha256(cfg)),
+        config=ConfigRecord(name=config_name(cfg), sha256=cfg.config_sha256),
         data=DataRecord(
             name=cfg.dataset_name,
             split=metric.split,

@@ -1,55 +1,17 @@
-"""Hooks of a training: checkpoints that are never half written, a stop at a loss that is not finite, and the cost."""
+"""Hooks of a training: a stop at a loss that is not finite, and the cost."""
 
 import math
 import time
-from pathlib import Path
 from typing import Any
 
-from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from benchmark.checkpoints import checkpoint_path, list_checkpoints, write_atomically
 from benchmark.errors import UserError
 from benchmark.results import peak_memory
 
 _SHOWN = 4
-
-
-@HOOKS.register_module()
-class AtomicCheckpointHook(Hook):
-    """Write ``iter_<n>.pth`` every so often and at the end, then remove all but the newest.
-
-    A checkpoint is written beside its place, flushed to disk and renamed; older ones go only after that.
-
-    Args:
-        interval: iterations from one checkpoint to the next.
-        keep: how many of the newest to keep.
-    """
-
-    priority = "VERY_LOW"
-
-    def __init__(self, interval: int, keep: int = 2) -> None:
-        self.interval, self.keep = interval, keep
-
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
-    ) -> None:
-        """Save when the interval or the training is over."""
-        done = runner.iter + 1
-        if done % self.interval == 0 or done == runner.max_iters:
-            self._save(runner, done)
-
-    @master_only
-    def _save(self, runner: Runner, done: int) -> None:
-        folder = Path(runner.work_dir)
-        write_atomically(
-            checkpoint_path(folder, done),
-            lambda temporary: runner.save_checkpoint(str(temporary.parent), temporary.name, by_epoch=False),
-        )
-        for path in list_checkpoints(folder)[: -self.keep]:
-            path.unlink()
 
 
 class DivergedError(UserError):
@@ -80,7 +42,7 @@ class FiniteLossHook(Hook):
 
 @HOOKS.register_module()
 class CostHook(Hook):
-    """Count the seconds of training, resumed ones included, and of evaluation, and the peak of memory.
+    """Count seconds of training, resumed ones included, and of evaluation, peak memory, and unreadable pictures.
 
     Attributes:
         metrics: figures of the last evaluation, None before the first.
@@ -98,10 +60,12 @@ class CostHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Add this iteration's seconds to the total, which checkpoints carry."""
+        """Add this iteration's share to the totals, which checkpoints carry."""
         now = time.perf_counter()
         hub = runner.message_hub
         hub.update_info("train_seconds", (hub.get_info("train_seconds") or 0.0) + now - self._clock)
+        passed_over = sum(sample.passed_over for sample in data_batch["data_samples"])
+        hub.update_info("unreadable_images", (hub.get_info("unreadable_images") or 0) + passed_over)
         hub.update_info("train_peak_memory", max(hub.get_info("train_peak_memory") or 0, peak_memory()))
         self._clock = now
 

@@ -7,6 +7,7 @@ from mmengine.registry import LOG_PROCESSORS
 from mmengine.runner import LogProcessor, Runner
 
 from benchmark.results import peak_memory
+from benchmark.tensorboard import EVALUATION
 
 
 @LOG_PROCESSORS.register_module()
@@ -40,4 +41,4 @@ class ProgressLog(LogProcessor):
         figures, _ = super().get_log_after_epoch(runner, batch_idx, mode, with_non_scalar)
         named = {name: value for name, value in figures.items() if name not in ("time", "data_time")}
         line = "  ".join(f"{name} {value:.1f}" for name, value in named.items() if isinstance(value, (int, float)))
-        return {name: value for name, value in named.items() if value is not None}, f"{mode}: {line}"
+        return {f"{EVALUATION}{name}": value for name, value in named.items() if value is not None}, f"{mode}: {line}"

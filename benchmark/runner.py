@@ -2,6 +2,7 @@
 
 import logging
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
+from torch.utils.data import DataLoader
 
 from backbones.weights import describe_misfit
 from benchmark.checkpoints import load_checkpoint
 from benchmark.errors import UserError
+from benchmark.signals import StopSignals, leave_signals_to_the_main_process
 
 
 def init_distributed(launcher: str) -> str:
@@ -36,14 +39,41 @@ def init_distributed(launcher: str) -> str:
 class BenchmarkRunner(Runner):
     """The Runner of every tool; configs and hooks mean what they mean in MMDetection."""
 
+    @cached_property
+    def stop_signals(self) -> StopSignals:
+        """The signals that have come in during the training."""
+        return StopSignals()
+
+    @property
+    def is_training(self) -> bool:
+        """Whether this is a training, which also evaluates, and not an evaluation alone."""
+        return self._train_loop is not None
+
+    @property
+    def is_resuming(self) -> bool:
+        """Whether the checkpoint to load is one to go on from."""
+        return self._resume
+
+    def train(self) -> nn.Module:
+        """Train; a signal ends it in good order."""
+        with self.stop_signals:
+            return super().train()
+
+    @staticmethod
+    def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> DataLoader:
+        """Build a data loader as MMEngine does, whose processes leave signals to this one."""
+        worker = {"worker_init_fn": {"type": leave_signals_to_the_main_process}}
+        return Runner.build_dataloader({**dataloader, **worker}, *args, **kwargs)
+
     def setup_env(self, env_cfg: dict) -> None:
         """Set up as MMEngine does, with logs directly in the run's folder instead of one named by the time."""
         super().setup_env(env_cfg)
         self._timestamp = ""
 
     def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> MMLogger:
-        """Log everything to ``run.log``; the terminal gets the one-line messages."""
-        logger = super().build_logger(log_level, log_file or str(Path(self.work_dir) / "run.log"), **kwargs)
+        """Append everything to ``run.log``; the terminal gets the one-line messages."""
+        path = log_file or str(Path(self.work_dir) / "run.log")
+        logger = super().build_logger(log_level, path, file_mode="a", **kwargs)
         for handler in logger.handlers:
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(_is_for_terminal)

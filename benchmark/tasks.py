@@ -34,10 +34,10 @@ _MASK = ("mask_AP50", "mask_AP75", "mask_APs", "mask_APm", "mask_APl", "box_AP",
 TASKS = {
     "ssdlite": Task("SSDLite", "eval_detection.py", "box_AP", _BOX, 6, "ap", (320, 320)),
     "faster_rcnn": Task(
-        "Faster R-CNN + FPN", "eval_detection.py", "box_AP", _BOX, 7, "ap", (800, 1280), "demo_two_stage.py"
+        "Faster R-CNN + FPN", "eval_detection.py", "box_AP", _BOX, 7, "ap", (800, 1280), "demo_faster_rcnn.py"
     ),
     "mask_rcnn": Task(
-        "Mask R-CNN + FPN", "eval_segmentation.py", "mask_AP", _MASK, 9, "mask_ap", (800, 1280), "demo_two_stage.py"
+        "Mask R-CNN + FPN", "eval_segmentation.py", "mask_AP", _MASK, 9, "mask_ap", (800, 1280), "demo_mask_rcnn.py"
     ),
     "finegrained": Task(
         "Fine-grained transfer",

@@ -1,7 +1,6 @@
 """Pictures that cannot be decoded: named and counted in training, an error in evaluation."""
 
 import logging
-import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from mmengine.logging import print_log
 from PIL import Image
 
+from benchmark.determinism import seeded
 from benchmark.errors import UserError
 
 
@@ -32,22 +32,29 @@ def open_picture(path: str) -> Iterator[Image.Image]:
         ) from error
 
 
-class PassOverUnreadable:
-    """Mixed into a data set of MMEngine's: names, counts and replaces unreadable pictures in training.
+class TrainingSamples:
+    """Mixed into a data set of MMEngine's: samples that their own seed decides, and none of an unreadable picture.
 
-    In evaluation (``test_mode``) an unreadable picture is an error: a figure over fewer images would be wrong.
+    In training a picture that cannot be decoded is named, counted and replaced. In evaluation (``test_mode``) it is an
+    error: a figure over fewer images would be wrong.
     """
 
     test_mode: bool
+    _passed_over = 0
 
-    def __init__(self, **kwargs: Any) -> None:
-        self._unreadable = multiprocessing.Value("q", 0)  # shared with the data-loading processes
-        super().__init__(**kwargs)
+    def __getitem__(self, idx: int | tuple[int, int]) -> Any:
+        """Return a sample by its index or, for training, by ``SampleStream``'s (index, seed).
 
-    @property
-    def unreadable_images(self) -> int:
-        """How often a picture could not be decoded and another was taken."""
-        return self._unreadable.value
+        A training sample's metainfo counts in ``passed_over`` the unreadable pictures in its place.
+        """
+        if not isinstance(idx, tuple):
+            return super().__getitem__(idx)
+        index, seed = idx
+        self._passed_over = 0
+        with seeded(seed):
+            sample = super().__getitem__(index)
+        sample["data_samples"].set_metainfo({"passed_over": self._passed_over})
+        return sample
 
     def prepare_data(self, idx: int) -> Any:
         """Run the pipeline on one picture; None, and so another picture, if it is unreadable in training."""
@@ -56,9 +63,6 @@ class PassOverUnreadable:
         except UnreadableImageError as error:
             if self.test_mode:
                 raise
-            with self._unreadable.get_lock():
-                self._unreadable.value += 1
-            print_log(
-                f"Passed over (number {self.unreadable_images}): {error}", logger="current", level=logging.WARNING
-            )
+            self._passed_over += 1
+            print_log(f"Passed over: {error}", logger="current", level=logging.WARNING)
             return None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import SMALL
+from PIL import Image
 from test_metrics import pycocotools_ap
 
 from benchmark.checkpoints import list_checkpoints, load_checkpoint, write_atomically
@@ -222,11 +223,13 @@ def test_a_corrupt_picture_is_counted_in_training_and_fails_an_evaluation(run, c
     broken = sorted((corrupt_data / "train2017").glob("*.jpg"))[1].name
     whole = corrupt_data / "val2017"
     cut_off = sorted(whole.glob("*.jpg"))[1]
+    with Image.open(cut_off) as image:
+        size = image.size
     in_a_worker = options(corrupt_data, tmp_path / "eval", "val_dataloader.num_workers=1")
     with pytest.raises(UserError, match=cut_off.name) as caught:
         evaluate(in_a_worker, work_dir / "iter_4.pth", tool=TOOL)
     assert "Traceback" not in str(caught.value)
-    shutil.copy(sorted(whole.glob("*.jpg"))[0], cut_off)
+    Image.new("RGB", size).save(cut_off)
     result = train(options(corrupt_data, tmp_path / "train"), steps=8)  # 32 pictures: each of the 16 twice
     assert result.training.unreadable_images >= 1
     assert broken in (tmp_path / "train" / "run.log").read_text()

@@ -6,7 +6,10 @@ from benchmark.cli import config_parser, pop_options, run
 def main() -> None:
     """Read the arguments and train."""
     parser = config_parser(__doc__, checkpoint=False)
-    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of the run")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest intact checkpoint of the run")
+    parser.add_argument(
+        "--resume-anyway", action="store_true", help="likewise, with another config, data or number of processes"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a run that is in the folder")
     parser.add_argument(
         "--pretrained", metavar="imagenet|none|FILE", help="the backbone's weights (default: the config's)"
@@ -14,6 +17,10 @@ def main() -> None:
     parser.add_argument(
         "--steps", type=int, metavar="N", help="iterations; the schedule follows (default: the config's)"
     )
+    parser.add_argument(
+        "--save-interval", metavar="N|Nm", help="iterations, or minutes as in 30m (default: the config's)"
+    )
+    parser.add_argument("--keep", type=int, metavar="N", help="newest checkpoints to keep (default: the config's)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pictures", type=int, default=0, metavar="N", help="draw detections on N validation pictures")
     args = vars(parser.parse_args())

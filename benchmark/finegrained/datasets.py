@@ -14,7 +14,7 @@ from torchvision import datasets
 
 from benchmark.errors import UserError
 from benchmark.finegrained.layouts import HELD_OUT, Layout, check_layout, find_layout
-from benchmark.unreadable import PassOverUnreadable
+from benchmark.unreadable import TrainingSamples
 
 VAL_SHARE = 0.2  # of trainval, where there is no official division
 _SPLIT_SEED = 0
@@ -100,7 +100,7 @@ def stratified(samples: list[tuple[str, int]]) -> dict[str, list[tuple[str, int]
 
 
 @DATASETS.register_module()
-class FineGrainedDataset(PassOverUnreadable, BaseDataset):
+class FineGrainedDataset(TrainingSamples, BaseDataset):
     """A split of a fine-grained data set; pictures that cannot be decoded are passed over in training.
 
     Args:
@@ -113,6 +113,11 @@ class FineGrainedDataset(PassOverUnreadable, BaseDataset):
     def __init__(self, name: str, split: str, allow_partial: bool = False, **kwargs: Any) -> None:
         self.name, self.split, self.allow_partial = name, split, allow_partial
         super().__init__(**kwargs)
+
+    @property
+    def annotations_sha256(self) -> str:
+        """Hash of the list of pictures and their classes."""
+        return self.metainfo["annotations_sha256"]
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Return each picture's ``img_path`` and ``gt_label``."""

@@ -91,7 +91,7 @@ classes = (
 
 train_dataloader = dict(
     persistent_workers=True,
-    sampler=dict(type="InfiniteSampler", shuffle=True),
+    sampler=dict(type="SampleStream"),
     dataset=dict(
         type="CocoDetection",
         data_root=data_root,
@@ -114,4 +114,4 @@ val_dataloader = dict(
     ),
 )
 
-val_cfg = dict(type="ValLoop")
+val_cfg = dict(type="MainBuffersValLoop")

@@ -10,7 +10,7 @@ train_dataloader = dict(
     batch_size=batch_size,
     num_workers=workers,
     persistent_workers=True,
-    sampler=dict(type="InfiniteSampler", shuffle=True),
+    sampler=dict(type="SampleStream"),
     collate_fn=dict(type="default_collate"),
     dataset=dict(
         type="FineGrainedDataset",
@@ -40,5 +40,5 @@ val_dataloader = dict(
         ],
     ),
 )
-val_cfg = dict(type="ValLoop")
+val_cfg = dict(type="MainBuffersValLoop")
 val_evaluator = dict(type="ClassificationAccuracy")

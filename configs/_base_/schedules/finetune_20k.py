@@ -12,7 +12,7 @@ momentum = 0.9
 base_batch_size = 256  # images
 val_interval = 20_000  # iterations: the test set is seen once
 
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=val_interval)
+train_cfg = dict(type="ResumableTrainLoop", max_iters=max_iters, val_interval=val_interval)
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="SGD", lr=learning_rate, momentum=momentum, nesterov=True, weight_decay=weight_decay),

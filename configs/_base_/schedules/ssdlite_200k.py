@@ -11,7 +11,7 @@ weight_decay = 4e-5
 base_batch_size = 256  # images
 val_interval = 20_000  # iterations
 
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=val_interval)
+train_cfg = dict(type="ResumableTrainLoop", max_iters=max_iters, val_interval=val_interval)
 optim_wrapper = dict(
     type="OptimWrapper", optimizer=dict(type="SGD", lr=learning_rate, momentum=0.9, weight_decay=weight_decay)
 )
