@@ -16,7 +16,7 @@ from benchmark.config import CONFIGS
 from benchmark.engine import Options, evaluate, train
 from benchmark.errors import UserError
 from benchmark.finegrained.crops import crop_objects
-from benchmark.leaderboard import find_results, markdown
+from benchmark.leaderboard import find_runs, make_report, render
 from benchmark.results import read_result
 
 OBJECTS = (
@@ -55,6 +55,11 @@ def trained(tmp_path_factory) -> tuple[Path, Path]:
 def tool(monkeypatch, capsys):
     """Run a command line in this process, since importing takes longer than these runs; returns what it printed."""
 
+    def fail(status: int) -> None:
+        raise AssertionError(f"exit status {status}: {capsys.readouterr().err}")
+
+    monkeypatch.setattr(os, "_exit", fail)
+
     def run(name: str, *arguments: object) -> str:
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
         runpy.run_path(str(REPOSITORY / "tools" / name), run_name="__main__")
@@ -84,7 +89,7 @@ def test_official_layouts_train_evaluate_and_sweep(tmp_path, tool, name):
     grid = ("--grid", "2x1", "--trials", 1, "--steps", 1, "--pretrained", "none")
     assert "Best of 1" in tool("sweep.py", config, "--work-dir", sweep, *grid, *common)
     assert read_result(sweep / "final/result.json").data.split == "test"
-    table = markdown(find_results([tmp_path])[0])
+    table = render(make_report(find_runs([tmp_path])))
     assert f"partial ({USED * TEST} images), trained on a part" in table and f"{trained.data.name} test" in table
 
 

@@ -1,12 +1,10 @@
 """result.json: what is written reads back, and nothing else is taken for one."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.leaderboard import find_results, markdown
 from benchmark.results import FILE_NAME, Result, provenance, read_result
 
 
@@ -69,45 +67,3 @@ def test_provenance_describes_this_process():
     record = provenance("fp32")
     assert record.versions["torch"].startswith("2.")
     assert record.world_size == 1
-
-
-def write(folder: Path, **changes) -> None:
-    folder.mkdir(parents=True)
-    result(**changes).write(folder)
-
-
-def test_leaderboard_ranks_and_keeps_generated_data_apart(tmp_path):
-    write(tmp_path / "a", backbone="mobilenet_v2", metrics={"box_AP": 22.0})
-    write(tmp_path / "b", metrics={"box_AP": 25.25})
-    write(tmp_path / "c", backbone="mnasnet_a1", metrics={"box_AP": None})
-    demo = {"name": "demo", "split": "val2017", "images": 100, "annotations_sha256": "", "demo": True}
-    write(tmp_path / "d", data=demo, metrics={"box_AP": 80.0})
-    part = {"name": "coco2017", "split": "val2017", "images": 79, "annotations_sha256": "", "partial": True}
-    write(tmp_path / "e", data=part, backbone="fbnet_c", metrics={"box_AP": 24.0})
-    results, problems = find_results([tmp_path])
-    assert not problems
-    text = markdown(results)
-    real, generated = text.split("### ")[1:]
-    ranked = [line.split("|")[1].strip() for line in real.splitlines() if line.startswith("|")][2:]
-    assert ranked == ["rexnet_x1.0", "fbnet_c", "mobilenet_v2", "mnasnet_a1"]
-    cells = [cell.strip() for cell in next(line for line in real.splitlines() if "rexnet" in line).split("|")]
-    assert cells[2:8] == ["25.2", "-", "-", "-", "-", "-"]
-    assert cells[8] == "25.3"  # the paper's
-    assert "partial (79 images)" in real
-    assert "generated data" in generated
-    assert "80.0" in generated
-    assert "25.3" not in generated
-
-
-def test_unreadable_results_are_named_and_the_rest_stands(tmp_path):
-    write(tmp_path / "good")
-    (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / FILE_NAME).write_text("{")
-    results, problems = find_results([tmp_path, tmp_path / "absent"])
-    assert len(results) == 1
-    assert "bad" in problems[0]
-    assert "absent" in problems[1]
-
-
-def test_no_results_say_so():
-    assert markdown([]) == "No results."

@@ -1,4 +1,4 @@
-"""Print the leaderboards of all result.json files below the folders, best first, as Markdown."""
+"""Print the leaderboards of all result.json files below the folders, best first."""
 
 import argparse
 import sys
@@ -8,18 +8,31 @@ from benchmark.cli import run
 
 
 def main() -> None:
-    """Read the arguments and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Read the arguments and print or write the leaderboards."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="*", default=[Path("work_dirs")], metavar="DIR")
+    parser.add_argument("--format", choices=("markdown", "csv", "json", "latex", "html"), default="markdown")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="write here instead; in Markdown only between the markers leaderboard:begin and leaderboard:end",
+    )
+    parser.add_argument("--metric", metavar="NAME", help="figure that ranks, box_AP50 say (default: each task's own)")
+    parser.add_argument("--sort", metavar="COLUMN", help="macs or latency, say, best first (default: what ranks)")
+    parser.add_argument("--paper", action="store_true", help="set the paper's figures and the differences beside ours")
     args = parser.parse_args()
 
-    from benchmark.leaderboard import find_results, markdown
+    from benchmark.leaderboard import find_runs, make_report, render, write
 
-    results, problems = find_results(args.folders)
-    print(markdown(results))
-    for problem in problems:
+    report = make_report(find_runs(args.folders), metric=args.metric, sort=args.sort, paper=args.paper)
+    if args.out:
+        write(report, args.format, args.out)
+    else:
+        print(render(report, args.format), end="")
+    for problem in report.problems:
         print(f"skipped: {problem}", file=sys.stderr)
-    sys.exit(1 if problems else 0)
+    sys.exit(1 if report.problems else 0)
 
 
 if __name__ == "__main__":

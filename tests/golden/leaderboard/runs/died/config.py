@@ -1,0 +1,1 @@
+name = "ssdlite_fbnet_c"

@@ -1,0 +1,1 @@
+name = "ssdlite_rexnet_x1.0"
