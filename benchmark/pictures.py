@@ -13,6 +13,7 @@ from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks, make
 
 _FONT = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
 _GRID_SIDE = 320  # px
+_SIDE_PER_LINE, _SIDE_PER_LETTER = 400, 50  # lines and letters grow with large pictures
 
 
 def class_colours(count: int) -> list[tuple[int, int, int]]:
@@ -23,19 +24,24 @@ def class_colours(count: int) -> list[tuple[int, int, int]]:
 
 
 def draw_detections(image: Path, detections: Iterable[dict], names: dict[int, str], threshold: float) -> Image.Image:
+    """Draw the detections of the picture in a file; the rest as in ``draw_on``."""
+    with Image.open(image) as opened:
+        return draw_on(opened.convert("RGB"), detections, names, threshold)
+
+
+def draw_on(image: Image.Image, detections: Iterable[dict], names: dict[int, str], threshold: float) -> Image.Image:
     """Draw the detections of one picture, with masks where they have them, that score at least ``threshold``.
 
     Args:
-        image: the picture's file.
+        image: the picture, RGB.
         detections: in COCO's results format.
         names: class name by category id.
         threshold: lowest score drawn, in 0..1.
     """
-    with Image.open(image) as opened:
-        picture = pil_to_tensor(opened.convert("RGB"))  # (3, H, W)
     kept = sorted((d for d in detections if d["score"] >= threshold), key=lambda d: d["score"])
     if not kept:
-        return to_pil_image(picture)
+        return image
+    picture = pil_to_tensor(image)  # (3, H, W)
     colours = dict(zip(names, class_colours(len(names)), strict=True))
     masks = [mask_codec.decode(d["segmentation"]) for d in kept if "segmentation" in d]
     if masks:
@@ -43,14 +49,15 @@ def draw_detections(image: Path, detections: Iterable[dict], names: dict[int, st
             picture, torch.tensor(np.stack(masks), dtype=torch.bool), 0.5, [colours[d["category_id"]] for d in kept]
         )
     boxes = torch.tensor([[x, y, x + max(w, 1), y + max(h, 1)] for x, y, w, h in (d["bbox"] for d in kept)])
+    side = max(image.size)
     drawn = draw_bounding_boxes(
         picture,
         boxes,
         labels=[f"{names[d['category_id']]} {100 * d['score']:.0f}%" for d in kept],
         colors=[colours[d["category_id"]] for d in kept],
-        width=2,
+        width=max(2, side // _SIDE_PER_LINE),
         font=_FONT,
-        font_size=13,
+        font_size=max(13, side // _SIDE_PER_LETTER),
         fill_labels=True,
     )
     return to_pil_image(drawn)

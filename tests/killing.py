@@ -173,12 +173,27 @@ def compare(killed: Path, alone: Path) -> list[str]:
     return found
 
 
+def train_one(work_dir: Path, data_root: Path, kill_at: Sequence[int]) -> int:
+    """Train under torchrun; in each round another process kills itself."""
+    round_, rank = (int(os.environ[name]) for name in ("TORCHELASTIC_RESTART_COUNT", "RANK"))
+    hooks = [KillHook(kill_at[round_], 0.1)] if round_ < len(kill_at) and rank == round_ % 2 else []
+    train(settings("ssdlite", work_dir, data_root, workers=1), steps=8, save_interval="1", hooks=hooks)
+    if hooks:
+        time.sleep(60)
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("training", nargs="*", default=list(TRAININGS), help=f"of {', '.join(TRAININGS)}; default: all")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work-dir", type=Path, help="be one SSDLite training, under torchrun")
+    parser.add_argument("--data-root", type=Path, help="its data")
+    parser.add_argument("--kill-at", type=int, nargs="*", default=(), help="iteration to die at, in each round")
     args = parser.parse_args()
+    if args.work_dir:
+        return train_one(args.work_dir, args.data_root, args.kill_at)
     failed = False
     for name in args.training:
         begun = time.monotonic()

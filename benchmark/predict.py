@@ -1,0 +1,339 @@
+"""A detector on pictures of the user's own: detections drawn, and written in COCO's results format."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from PIL import Image, ImageOps
+from torch import nn
+from torch.utils.data import DataLoader
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from benchmark.checkpoints import load_checkpoint, write_atomically
+from benchmark.config import complete_model
+from benchmark.console import track_progress
+from benchmark.engine import Options, load_options
+from benchmark.errors import UserError
+from benchmark.precision import PRECISIONS
+from benchmark.preflight import read_annotations
+from benchmark.tasks import TASKS
+from benchmark.unreadable import UnreadableImageError, open_picture
+
+PREDICTIONS = "predictions.json"
+IMAGES = "images.json"
+_DRAWN_SUFFIXES = (".jpg", ".jpeg", ".png")  # other pictures are drawn as PNG
+_JPEG_QUALITY = 95
+_NO_CLASS = ("__background__", "N/A")  # places of torchvision's list of COCO's names that are no class
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What came out: numbers of pictures and detections written, and why the other pictures were not."""
+
+    pictures: int
+    detections: int
+    unreadable: dict[Path, str]
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A picture that cannot be decoded or resized, and why."""
+
+    path: Path
+    reason: str
+
+
+class Pictures:
+    """Pictures as a config's evaluation prepares them, upright.
+
+    Args:
+        paths: the files; a picture's id is its place among them, from 1.
+        pipeline: configs of the evaluation's transforms.
+    """
+
+    def __init__(self, paths: Sequence[Path], pipeline: Iterable[dict]) -> None:
+        self.paths = paths
+        self._transform = Compose([step for step in pipeline if step["type"] != "LoadImage"])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> dict[str, Any] | Unreadable:
+        """Return ``inputs`` (3, H, W) uint8 BGR and ``data_samples``, or what is wrong with the picture."""
+        path = self.paths[index]
+        try:
+            image = np.ascontiguousarray(np.asarray(read_upright(path))[..., ::-1])
+            shape = image.shape[:2]
+            return self._transform(
+                {"img": image, "img_path": str(path), "img_id": index + 1, "img_shape": shape, "ori_shape": shape}
+            )
+        except UnreadableImageError as error:
+            return Unreadable(path, str(error))
+        except cv2.error as error:
+            return Unreadable(path, f"{shape[1]}x{shape[0]} pixels cannot be resized for the detector: {error.err}")
+
+
+def predict(
+    options: Options,
+    checkpoint: Path,
+    source: Path,
+    out: Path,
+    *,
+    score_threshold: float,
+    device: str = "auto",
+) -> Predicted:
+    """Run a checkpoint's detector on pictures; write each with its detections drawn, and two files about all.
+
+    ``predictions.json`` holds all detections in COCO's results format, boxes in pixels of the upright picture.
+    ``images.json`` holds COCO's lists ``images`` and ``categories``, which name the files and classes meant.
+
+    Args:
+        options: which config, and how to run it.
+        checkpoint: a .pth file of a run.
+        source: a picture, or a folder of pictures and folders.
+        out: folder to write to; pictures keep their places below the source.
+        score_threshold: lowest score drawn, in 0..1.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        UserError: whatever the user can mend; an unreadable picture is none, it is returned.
+    """
+    cfg = load_options(options)
+    if "ann_file" not in cfg.val_dataloader.dataset:
+        raise UserError(
+            f"{options.config} is a {cfg.task} config, and only detectors find boxes or masks in pictures: "
+            f"evaluate it with tools/{TASKS[cfg.task].tool}."
+        )
+    if not 0 <= score_threshold <= 1:
+        raise UserError(f"--score-threshold takes a score in 0..1, found {score_threshold}.")
+    if cfg.val_dataloader.batch_size < 1:
+        raise UserError(f"--batch-size takes a number of pictures from 1, found {cfg.val_dataloader.batch_size}.")
+    device = _check_device(device, options.precision)
+    _check_out(source, out)
+    paths = find_pictures(source, leave_out=out)
+    root = source if source.is_dir() else source.parent
+    targets = _targets(paths, root, out)
+    ids = category_ids(cfg)
+    detector = load_detector(cfg, checkpoint)
+    detector.to(device, memory_format=getattr(torch, cfg.get("memory_format", "contiguous_format")))
+
+    names = dict(zip(ids, cfg.val_dataloader.dataset.metainfo.classes, strict=True))
+    images, detections, unreadable = [], [], {}
+    found = _detect(detector, cfg, paths, ids, _autocast(device, options.precision))
+    for picture in track_progress(found, "pictures", total=len(paths)):
+        if isinstance(picture, Unreadable):
+            unreadable[picture.path] = picture.reason
+            continue
+        image, own = picture
+        path = paths[image["id"] - 1]
+        _draw(path, targets[path], own, names, score_threshold)
+        images.append({**image, "file_name": path.relative_to(root).as_posix()})
+        detections += own
+    categories = [{"id": category_id, "name": name} for category_id, name in names.items()]
+    out.mkdir(parents=True, exist_ok=True)
+    _write_json(out / IMAGES, {"images": images, "annotations": [], "categories": categories})
+    _write_json(out / PREDICTIONS, detections)
+    return Predicted(len(images), len(detections), unreadable)
+
+
+def load_detector(cfg: Config, checkpoint: Path) -> nn.Module:
+    """Build a config's detector in eval mode on the CPU and fill it with a checkpoint's weights; every key must fit.
+
+    Raises:
+        UserError: not a checkpoint, one of another model, or an unknown backbone.
+    """
+    state = load_checkpoint(checkpoint)["state_dict"]  # a file that is none is an error before anything is built
+    complete_model(cfg)
+    from mmengine.registry import init_default_scope
+
+    import benchmark.registration  # noqa: F401
+    from backbones.weights import describe_misfit
+
+    init_default_scope("mmdet")
+    from mmdet.registry import MODELS
+
+    detector = MODELS.build(cfg.model)
+    own = detector.state_dict()
+    if misfit := describe_misfit(state, own.keys(), own):
+        raise UserError(f"{checkpoint} is a checkpoint of another model than the config's: {misfit}.")
+    detector.load_state_dict(state)
+    return detector.eval()
+
+
+def find_pictures(source: Path, leave_out: Path | None = None) -> list[Path]:
+    """Return the picture, or those of a folder and the folders below by name; hidden ones are left out.
+
+    Args:
+        source: a file, of any suffix, or a folder.
+        leave_out: a folder whose pictures do not count.
+
+    Raises:
+        UserError: no such place, or no pictures in it.
+    """
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise UserError(f"No such picture or folder: {source}.")
+    top, other = source.resolve(), leave_out and leave_out.resolve()
+    found = []
+    for path in source.rglob("*"):
+        relative = path.relative_to(source)
+        hidden = any(part.startswith(".") for part in relative.parts)
+        own = other in (top / relative).parents
+        if path.suffix.lower() in IMG_EXTENSIONS and not (hidden or own or path.is_dir()):
+            found.append(path)
+    if not found:
+        raise UserError(f"No pictures in {source} and below: expected files ending in {', '.join(IMG_EXTENSIONS)}.")
+    return sorted(found)
+
+
+def read_upright(path: Path) -> Image.Image:
+    """Decode a picture to 8-bit RGB as a viewer shows it: turned as its orientation tag says.
+
+    Raises:
+        UnreadableImageError: damaged, not a picture, too large for Pillow, or of 32-bit values of unknown range.
+    """
+    try:
+        with open_picture(str(path)) as opened:
+            if opened.mode in ("I", "F"):
+                raise UnreadableImageError(
+                    f"its 32-bit values have no known range (mode {opened.mode}); save it as 8-bit"
+                )
+            upright = ImageOps.exif_transpose(opened)
+            if upright.mode.startswith("I;16"):  # Pillow's conversion would cut off all values above 255
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            return upright.convert("RGB")
+    except Exception as error:  # a damaged file makes decoders raise anything
+        cause = error.__cause__ or error  # the reason alone, without advice about data sets
+        raise UnreadableImageError(str(cause) or type(cause).__name__) from error
+
+
+def category_ids(cfg: Config) -> list[int]:
+    """Return the COCO category id of every label of a detector.
+
+    They are those of the config's annotation file where it is on disk, else COCO's own for COCO's 80 classes, else
+    1, 2, 3 ...
+
+    Raises:
+        UserError: the annotation file lacks a class.
+    """
+    classes, annotations = cfg.val_dataloader.dataset.metainfo.classes, Path(cfg.val_evaluator.ann_file)
+    if annotations.is_file():
+        ids = {category["name"]: category["id"] for category in read_annotations(annotations)["categories"]}
+        if absent := [name for name in classes if name not in ids]:
+            raise UserError(
+                f"The config's class {absent[0]!r} is not in {annotations}: give the --data-root of its data "
+                "set, or of a folder without annotations."
+            )
+        return [ids[name] for name in classes]
+    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
+
+    places = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]  # 91 names, each at the place of its id
+    if set(classes) == set(places).difference(_NO_CLASS):
+        return [places.index(name) for name in classes]
+    return list(range(1, len(classes) + 1))
+
+
+def _check_device(device: str, precision: str) -> str:
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("PyTorch finds no GPU here: give --device cpu.")
+    if device == "cpu" and precision == "fp16":
+        raise UserError("fp16 needs a GPU: give --precision bf16 or fp32 on a CPU.")
+    return device
+
+
+def _autocast(device: str, precision: str) -> torch.autocast:
+    dtype = PRECISIONS[precision]
+    return torch.autocast(device, dtype=dtype, enabled=dtype is not None)
+
+
+def _check_out(source: Path, out: Path) -> None:
+    """Refuse a folder in which a picture of the user's could be overwritten."""
+    folder = source if source.is_dir() else source.parent
+    if folder.resolve().is_relative_to(out.resolve()):
+        raise UserError(f"--out {out} holds the pictures themselves, which would be overwritten: give another folder.")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file: give a folder.")
+    if out.is_dir() and any(out.iterdir()) and not (out / PREDICTIONS).is_file():
+        raise UserError(
+            f"--out {out} holds files that are no earlier predictions (it has no {PREDICTIONS}), and they could be "
+            "overwritten: give a new or an empty folder."
+        )
+
+
+def _targets(paths: Sequence[Path], root: Path, out: Path) -> dict[Path, Path]:
+    """Return where each picture is drawn: the same place below ``out``, with .png added if it is no JPEG or PNG."""
+    targets: dict[Path, Path] = {}
+    sources: dict[Path, Path] = {}
+    for path in paths:
+        suffix = "" if path.suffix.lower() in _DRAWN_SUFFIXES else ".png"
+        target = out / f"{path.relative_to(root)}{suffix}"
+        if target in sources:
+            raise UserError(f"{sources[target]} and {path} would both be drawn as {target}: rename one.")
+        targets[path], sources[target] = target, path
+    return targets
+
+
+def _detect(
+    detector: nn.Module, cfg: Config, paths: Sequence[Path], ids: Sequence[int], precision: torch.autocast
+) -> Iterator[tuple[dict, list[dict]] | Unreadable]:
+    """Yield, for each picture, its id and size with its detections, or why there are none."""
+    from benchmark.metrics import CocoAP, _to_coco
+
+    metric = CocoAP(cfg.val_evaluator.ann_file, cfg.val_evaluator.iou_types)
+    for batch in _loader(cfg, paths):
+        yield from (item for item in batch if isinstance(item, Unreadable))
+        readable = [item for item in batch if not isinstance(item, Unreadable)]
+        if not readable:
+            continue
+        try:
+            with torch.no_grad(), precision:
+                samples = detector.test_step(pseudo_collate(readable))
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"{len(readable)} pictures do not fit the GPU's memory: give a smaller --batch-size."
+            ) from error
+        for sample in samples:
+            height, width = sample.ori_shape
+            metric.process({}, [sample.to_dict()])
+            yield {"id": sample.img_id, "width": width, "height": height}, _to_coco(metric.results.pop(), ids)
+
+
+def _loader(cfg: Config, paths: Sequence[Path]) -> DataLoader:
+    val = cfg.val_dataloader
+    batches = -(-len(paths) // val.batch_size)
+    return DataLoader(
+        Pictures(paths, val.dataset.pipeline),
+        batch_size=val.batch_size,
+        num_workers=min(val.num_workers, batches - 1),
+        collate_fn=list,
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(worker: int) -> None:
+    cv2.setNumThreads(0)  # the processes share the cores
+
+
+def _draw(path: Path, target: Path, detections: list[dict], names: dict[int, str], threshold: float) -> None:
+    from benchmark.pictures import draw_on
+
+    drawn = draw_on(read_upright(path), detections, names, threshold)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        drawn.save(target, quality=_JPEG_QUALITY)
+    except OSError as error:
+        raise UserError(f"Could not write {target}: {error}.") from error
+
+
+def _write_json(path: Path, content: Any) -> None:
+    write_atomically(path, lambda temporary: temporary.write_text(json.dumps(content)))

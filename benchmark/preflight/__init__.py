@@ -1,0 +1,140 @@
+"""What can be wrong with the data and the settings of a run is found before a model is built.
+
+Imports no MMDetection, and for COCO no torch, unless a check needs them.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from benchmark.config import DATALOADERS, complete_model
+from benchmark.errors import UserError
+from benchmark.preflight.annotations import read_annotations
+from benchmark.preflight.files import check_overlap
+from benchmark.preflight.rows import Row, table_row
+from benchmark.preflight.run import RUN, check_disk, check_learning_rate, check_weights
+from benchmark.preflight.splits import Depth, Split, Use, check_split
+
+__all__ = ["Depth", "Preflight", "Row", "Split", "check_coco", "check_data", "read_annotations", "table_row"]
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Preflight:
+    """The checks of a run, each a row.
+
+    Args:
+        cfg: a config of ``load_config`` or, for the data alone, ``load_data_config``.
+        loaders: which of its data loaders are used.
+        depth: how far the checks go.
+
+    Attributes:
+        splits: those that could be read, as ``rows`` goes on.
+    """
+
+    def __init__(self, cfg: Config, loaders: Sequence[str] = DATALOADERS, depth: Depth = Depth.FULL) -> None:
+        self.splits: dict[str, Split] = {}
+        self._cfg, self._loaders, self._depth = cfg, loaders, depth
+
+    def rows(self) -> Iterator[Row]:
+        """Check one thing after another."""
+        for name in self._loaders:
+            split = yield from check_split(self._cfg[name].dataset, self._use(name), self._depth)
+            if split:
+                self.splits[name] = split
+        yield self._check_classes()
+        if self.splits.keys() >= set(DATALOADERS):
+            trained, evaluated = (self.splits[name] for name in DATALOADERS)
+            yield check_overlap(trained.pictures, evaluated.pictures, evaluated.name, read=self._depth > Depth.QUICK)
+        names_a_backbone = "name" in self._cfg.get("model", {}).get("backbone", {})  # else the config is of data alone
+        if names_a_backbone and "train_dataloader" in self._loaders:
+            yield from self._check_training()
+
+    def _use(self, loader: str) -> Use:
+        dataset = self._cfg[loader].dataset
+        if not dataset.get("test_mode"):
+            return Use(training=True, masks=any(step.get("with_mask") for step in dataset.get("pipeline", ())))
+        figures = self._cfg.get("val_evaluator", {}).get("iou_types", ())
+        return Use(training=False, masks="segm" in figures, images=self._cfg.get("val_images"))
+
+    def _check_classes(self) -> Row:
+        """Hold the splits' classes against one another's, and their number against the model's."""
+        check = "classes that splits and model do not share"
+        splits = list(self.splits.values())
+        for split in splits:
+            if split.classes != splits[0].classes:
+                message = (
+                    f"The splits {splits[0].name} and {split.name} below {self._cfg.data_root} have different classes: "
+                    "labels would shift silently. Unpack the data set again."
+                )
+                return Row(RUN, check, "error", None, (splits[0].name, split.name), message)
+        for place, classes in _numbers_of_classes(self._cfg):
+            if splits and classes != len(splits[0].classes):
+                message = (
+                    f"The config's model has {classes} classes, but {self._cfg.dataset_name} has "
+                    f"{len(splits[0].classes)}: set {place}.num_classes to that."
+                )
+                return Row(RUN, check, "error", None, (f"{place}.num_classes={classes}",), message)
+        return Row(RUN, check, "ok", 0)
+
+    def _check_training(self) -> Iterator[Row]:
+        yield check_learning_rate(self._cfg)
+        yield from check_weights(self._cfg, read=self._depth > Depth.QUICK)
+        if self._depth > Depth.QUICK:
+            from benchmark.complexity import config_complexity  # takes MMDetection with it
+
+            cfg = self._cfg.copy()
+            try:
+                complete_model(cfg)
+                yield check_disk(cfg, config_complexity(cfg).params)
+            except UserError as error:
+                yield Row(RUN, "model", "error", None, (), str(error))
+
+
+def check_data(cfg: Config, loaders: Sequence[str] = DATALOADERS) -> list[Split]:
+    """Check quickly what a run is about to use, log in a line each what it will pass over, and return the splits.
+
+    Raises:
+        UserError: the first thing that is wrong.
+    """
+    preflight = Preflight(cfg, loaders, Depth.QUICK)
+    _heed(preflight.rows())
+    return list(preflight.splits.values())
+
+
+def check_coco(root: Path, annotations: Path, images: Path, classes: Sequence[str]) -> None:
+    """Check quickly one split in COCO's layout, which is to be evaluated, against the class names of a config.
+
+    Raises:
+        UserError: the first thing that is wrong.
+    """
+    dataset = ConfigDict(
+        type="CocoDetection",
+        data_root=str(root),
+        ann_file=str(annotations.absolute()),
+        data_prefix={"img": str(images.absolute())},
+        metainfo={"classes": tuple(classes)},
+    )
+    _heed(check_split(dataset, Use(training=False), Depth.QUICK))
+
+
+def _heed(rows: Iterable[Row]) -> None:
+    """Raise at the first error, and log warnings."""
+    for row in rows:
+        if row.status == "error":
+            raise UserError(row.message)
+        if row.status == "warning":
+            _LOGGER.warning(row.message)
+
+
+def _numbers_of_classes(cfg: Config) -> Iterator[tuple[str, int]]:
+    """Return every place in a config's model that says how many classes there are, and what it says."""
+    for place in ("model", "model.bbox_head", "model.roi_head.bbox_head", "model.roi_head.mask_head"):
+        part: Any = cfg
+        for key in place.split("."):
+            part = part.get(key) or {}
+        if "num_classes" in part:
+            yield place, part.num_classes

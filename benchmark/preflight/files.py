@@ -1,0 +1,189 @@
+"""Image files: missing, empty, of another size than annotated, not decodable, in two splits at once."""
+
+import contextlib
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from benchmark.console import track_progress
+from benchmark.errors import UserError
+from benchmark.preflight.rows import Outcome, Row, found_row, printable
+
+_SAMPLE = 64  # pictures whose header is read before a run
+_FEW = 256  # pictures that are not worth a second process, and that a process takes at once
+_ORIENTATION = 0x0112  # EXIF's tag
+_ON_THE_SIDE = (5, 6, 7, 8)  # its values for a picture whose width and height change places
+Size = tuple[int, int]  # width and height in pixels
+
+# What is looked for in a file: its name in a row, and what it means to training and to evaluation.
+ZERO, UNREADABLE, OTHER_SIZE, ROTATED = (
+    "image files of zero bytes",
+    "image files that cannot be read",
+    "pictures of another size than annotated",
+    "pictures of the annotated size once their EXIF tag has rotated them",
+)
+_PASSED_OVER = Outcome("warning", "Training passes over them: restore them from the archive.")
+_FATAL = Outcome("error", "Evaluation ends at the first: restore them from the archive.")
+_MISPLACED = Outcome("error", "Boxes would lie elsewhere: restore the pictures, or mend the annotations.")
+_UPRIGHT = Outcome("error", "Training and evaluation use the stored pixels: store the pictures upright, without a tag.")
+_OUTCOMES = {
+    ZERO: (_PASSED_OVER, _FATAL),
+    UNREADABLE: (_PASSED_OVER, _FATAL),
+    OTHER_SIZE: (_MISPLACED, _MISPLACED),
+    ROTATED: (_UPRIGHT, _UPRIGHT),
+}
+_OF_SIZE = (OTHER_SIZE, ROTATED)
+
+
+@dataclass
+class Pictures:
+    """The image files of a split that are there.
+
+    Attributes:
+        folder: what their names are relative to.
+        names: one a picture.
+        sizes: width and height in pixels as annotated; None where nothing says.
+        digests: hashes of the content, by name, of files that were read whole.
+    """
+
+    folder: Path
+    names: list[str]
+    sizes: list[Size] | None = None
+    digests: dict[str, bytes] = field(default_factory=dict)
+
+    def path(self, name: str) -> str:
+        """Return a picture's place."""
+        return os.path.join(self.folder, name)
+
+
+def missing_files(folder: Path, names: Sequence[str]) -> list[str]:
+    """Return the names that are not in a folder or the folders below it."""
+    # One listing a folder: asking for each of 118 000 files takes minutes on a network disk.
+    present = set()
+    for sub in {os.path.dirname(name) for name in names}:
+        with contextlib.suppress(OSError, ValueError):  # no folder, or no name of one
+            present |= {os.path.normpath(os.path.join(sub, name)) for name in os.listdir(os.path.join(folder, sub))}
+    return [name for name in names if os.path.normpath(name) not in present]
+
+
+def check_sample(pictures: Pictures, split: str) -> Iterator[Row]:
+    """Compare the sizes of a few pictures with the annotated ones, a row a check; unreadable ones are passed over."""
+    found = _examine_all(pictures, range(0, len(pictures.names), len(pictures.names) // _SAMPLE + 1), decode=False)
+    yield from _rows(pictures, split, found, _OF_SIZE, training=True)
+
+
+def check_pictures(pictures: Pictures, split: str, *, training: bool, decode: bool) -> Iterator[Row]:
+    """Read every image file, a row a check.
+
+    Args:
+        pictures: the files; their ``digests`` are filled in where they are decoded.
+        split: its name in the rows.
+        training: whether they are trained on, and not evaluated.
+        decode: decode them; else their headers are read.
+    """
+    found = _examine_all(pictures, range(len(pictures.names)), decode)
+    kinds = (ZERO, UNREADABLE, *(_OF_SIZE if pictures.sizes else ()))
+    yield from _rows(pictures, split, found, kinds, training=training)
+
+
+def check_overlap(trained: Pictures, evaluated: Pictures, split: str, *, read: bool) -> Row:
+    """Look for pictures that are trained on and evaluated: the same file or, if they may be read, the same content.
+
+    Args:
+        trained: what is trained on.
+        evaluated: what is evaluated, in the split of that name.
+        read: compare the content of files that were decoded, and of those with the same name and length.
+    """
+    known = {os.path.abspath(trained.path(name)) for name in trained.names}
+    shared = {name for name in evaluated.names if os.path.abspath(evaluated.path(name)) in known}
+    if read:
+        _digest_alike(trained, evaluated)
+        digests = set(trained.digests.values())
+        shared |= {name for name, digest in evaluated.digests.items() if digest in digests}
+    check = "pictures that are also trained on"
+    outcome = Outcome("warning", "Their figures say nothing about new pictures: take them out of one of the two.")
+    return found_row(split, check, outcome, evaluated.folder, len(shared), map(printable, sorted(shared)))
+
+
+def _rows(
+    pictures: Pictures, split: str, found: dict[str, list[str]], kinds: Sequence[str], *, training: bool
+) -> Iterator[Row]:
+    for kind in kinds:
+        outcome = _OUTCOMES[kind][0 if training else 1]
+        yield found_row(split, kind, outcome, pictures.folder, len(found[kind]), found[kind])
+
+
+def _digest_alike(*splits: Pictures) -> None:
+    """Fill in the digests of the files of two splits that have the same name and length, unless they are known."""
+    common = set.intersection(*({os.path.basename(name) for name in pictures.names} for pictures in splits))
+    keys = [
+        {
+            name: (base, os.path.getsize(pictures.path(name)))
+            for name in pictures.names
+            if (base := os.path.basename(name)) in common and name not in pictures.digests
+        }
+        for pictures in splits
+    ]
+    alike = set.intersection(*(set(by_name.values()) for by_name in keys))
+    for pictures, by_name in zip(splits, keys, strict=True):
+        pictures.digests |= {name: _digest(pictures.path(name)) for name, key in by_name.items() if key in alike}
+
+
+def _examine_all(pictures: Pictures, chosen: Sequence[int], decode: bool) -> dict[str, list[str]]:
+    """Return what is wrong with the chosen pictures, by kind, on all cores if they are many."""
+    from benchmark.unreadable import open_picture  # takes PyTorch with it
+
+    examine = partial(_examine, open_picture, decode)
+    jobs = [(pictures.path(pictures.names[i]), pictures.sizes and pictures.sizes[i]) for i in chosen]
+    found: dict[str, list[str]] = defaultdict(list)
+    with ExitStack() as stack:
+        if len(jobs) > _FEW:
+            results = stack.enter_context(ProcessPoolExecutor(_cores())).map(examine, jobs, chunksize=_FEW)
+        else:
+            results = map(examine, jobs)
+        progress = track_progress(results, "Decoding" if decode else "Reading headers", len(jobs))
+        for i, (kind, detail, digest) in zip(chosen, progress, strict=True):
+            name = pictures.names[i]
+            if kind:
+                found[kind].append(f"{printable(name)} ({detail})" if detail else printable(name))
+            if digest:
+                pictures.digests[name] = digest
+    return found
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _examine(
+    open_picture: Callable[[str], AbstractContextManager[Image.Image]], decode: bool, job: tuple[str, Size | None]
+) -> tuple[str | None, str, bytes | None]:
+    """Return what is wrong with a picture, if anything, the details, and the hash of a file that was decoded."""
+    path, annotated = job
+    try:
+        if os.path.getsize(path) == 0:
+            return ZERO, "", None
+        with open_picture(path) as image:
+            size = image.size
+            on_the_side = size != annotated and image.getexif().get(_ORIENTATION) in _ON_THE_SIDE
+            if decode:
+                image.convert("RGB")
+        digest = _digest(path) if decode else None
+    except (OSError, ValueError, UserError) as error:
+        return UNREADABLE, printable(str(error.__cause__ or error)), None
+    if annotated is None or size == annotated:
+        return None, "", digest
+    detail = f"{size[0]}x{size[1]}, annotated {annotated[0]}x{annotated[1]}"
+    return (ROTATED if on_the_side and size == annotated[::-1] else OTHER_SIZE), detail, digest
+
+
+def _digest(path: str) -> bytes:
+    return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest()

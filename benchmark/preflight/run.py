@@ -1,0 +1,109 @@
+"""What a training needs beside its data: a learning rate for its batch, sound weights, room for its checkpoints."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from mmengine.config import Config
+
+from benchmark.config import config_name
+from benchmark.errors import UserError
+from benchmark.preflight.rows import Row
+from benchmark.results import file_sha256
+
+RUN = "run"  # in place of a split's name
+_BYTES = 4  # of a number in a checkpoint
+_STATES = {"SGD": 1, "Adam": 2, "AdamW": 2, "RMSprop": 2}  # numbers that an optimizer keeps for a parameter, at most
+_NAMED_HASH = re.compile(r"-([0-9a-f]{8,64})\.(?:pth|pt|safetensors)$")  # as torch.hub and timm name their files
+
+
+def check_learning_rate(cfg: Config, environment: Mapping[str, str] = os.environ) -> Row:
+    """Say which learning rate a training of so many processes and images uses.
+
+    Args:
+        cfg: the training's config.
+        environment: where torchrun and Slurm say how many processes there are.
+    """
+    processes = int(environment.get("WORLD_SIZE") or environment.get("SLURM_NTASKS") or 1)
+    images = cfg.train_dataloader.batch_size
+    batch, rate = images * processes, cfg.optim_wrapper.optimizer.lr
+    scaling = cfg.get("auto_scale_lr") or {}
+    base = scaling.get("base_batch_size", batch)
+    place = f"batch {batch} ({images} images x world size {processes})"
+    check = "learning rate for the global batch"
+    if scaling.get("enable"):
+        rate = rate * batch / base
+        return Row(RUN, check, "ok", None, (f"{rate:.4g} for {place}, scaled from batch {base}",))
+    if base == batch:
+        return Row(RUN, check, "ok", None, (f"{rate:.4g} for {place}",))
+    message = (
+        f"The learning rate {rate:.4g} belongs to batch {base} and is not scaled to {place}: "
+        "set auto_scale_lr.enable=true, or another rate."
+    )
+    return Row(RUN, check, "warning", None, (f"{rate:.4g} for {place}, meant for batch {base}",), message)
+
+
+def check_weights(cfg: Config, *, read: bool) -> Iterator[Row]:
+    """Check the weights file that the backbone begins with, if it begins with a file: its hash, and that it is safe.
+
+    Args:
+        cfg: the training's config.
+        read: read its tensors, which takes PyTorch.
+    """
+    source = cfg.model.backbone.get("pretrained")
+    if not source or source == "imagenet":
+        return
+    path = Path(source)
+    try:
+        digest = _hash_of(path)
+        if read:
+            from backbones.weights import read_state_dict
+
+            read_state_dict(path)
+    except UserError as error:
+        yield Row(RUN, "weights file", "error", None, (str(path),), str(error))
+        return
+    named = _NAMED_HASH.search(path.name)
+    if named is None or digest.startswith(named[1]):
+        yield Row(RUN, "weights file", "ok", None, (f"{path.name}, sha256 {digest}",))
+        return
+    message = f"{path} is named after a SHA-256 that begins with {named[1]}, but it has {digest}: fetch it again."
+    # Eight decimal digits may be a date.
+    status = "warning" if named[1].isdecimal() else "error"
+    yield Row(RUN, "weights file", status, None, (path.name,), message)
+
+
+def check_disk(cfg: Config, params: int) -> Row:
+    """Compare the room on the disk with what the checkpoints of a training take, at most.
+
+    A checkpoint holds the weights and the optimizer's state, 4 bytes a number. There are those that are kept, one that
+    is being written, and the weights alone of the best.
+
+    Args:
+        cfg: the training's config; ``work_dir`` is where it writes, if it says so.
+        params: of its model.
+    """
+    work_dir = Path(cfg.get("work_dir") or Path("work_dirs") / config_name(cfg)).absolute()
+    states = _STATES.get(cfg.optim_wrapper.optimizer.type, max(_STATES.values()))
+    checkpoints = cfg.default_hooks.checkpoint.get("keep", 1) + 1
+    needed = _BYTES * params * (checkpoints * (1 + states) + 1)
+    folder = next(place for place in (work_dir, *work_dir.parents) if place.exists())
+    free = shutil.disk_usage(folder).free
+    text = f"{_gigabytes(needed)} needed, {_gigabytes(free)} free at {folder}"
+    check = "disk space for checkpoints"
+    if needed <= free:
+        return Row(RUN, check, "ok", None, (text,))
+    message = f"Too little room for checkpoints: {text}. Make room, or give --work-dir on another disk."
+    return Row(RUN, check, "error", None, (text,), message)
+
+
+def _hash_of(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(f"Weights not found: {path}. Give an existing .pth or .safetensors file, or 'imagenet'.")
+    return file_sha256(path)
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.2f} GB"
