@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-finetune test lint format lock clean
+.PHONY: help setup demo demo-all demo-finetune test kills lint format lock clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -26,6 +26,13 @@ demo: $(STAMP)   ## train SSDLite on generated data, then print the leaderboard 
 	$(BIN)/python tools/summarize.py work_dirs/demo
 	@echo "Detections are drawn in work_dirs/demo/pictures/sheet.png"
 
+demo-all: $(STAMP) ## train one config of each detector on generated data, then print one leaderboard (under 20 minutes on 2 cores)
+	for name in ssdlite faster_rcnn mask_rcnn; do \
+	  $(BIN)/python tools/train.py configs/$${name}_rexnet_x1.0.py --demo --overwrite --pictures 8 --work-dir work_dirs/demo_all/$$name || exit 1; \
+	done
+	@echo
+	$(BIN)/python tools/summarize.py work_dirs/demo_all
+
 demo-finetune: $(STAMP)  ## fine-tune ImageNet's weights beside random ones on generated data (about a minute)
 	$(BIN)/python tools/train.py configs/finetune_imagefolder_efficientnet_lite0.py --demo --overwrite --work-dir work_dirs/demo_finetune/imagenet
 	$(BIN)/python tools/train.py configs/finetune_imagefolder_efficientnet_lite0.py --demo --overwrite --work-dir work_dirs/demo_finetune/scratch --pretrained none
@@ -33,6 +40,9 @@ demo-finetune: $(STAMP)  ## fine-tune ImageNet's weights beside random ones on g
 
 test: $(STAMP)   ## run the test suite
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+kills: $(STAMP)  ## kill short trainings 20 times each and compare them with ones left alone (about 10 minutes)
+	PYTHONPATH=.:tests OMP_NUM_THREADS=1 $(BIN)/python tests/killing.py --kills 20
 
 lint: $(STAMP)   ## check style and formatting
 	$(BIN)/ruff check .

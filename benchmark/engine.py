@@ -113,6 +113,8 @@ def train(
     runner = _build_runner(cfg)
     for problem in passed_over:
         runner.logger.warning(f"Passed over: {problem}")
+    if cfg.get("demo") and cfg.model.backbone.get("norm_eval") is False:
+        runner.logger.info("The backbone's BN is trained, not frozen: the demo begins with random weights.")
     for hook in hooks:
         runner.register_hook(hook)
     runner.train()
