@@ -254,7 +254,7 @@ def test_a_value_of_any_type_anywhere_ends_in_one_plain_message_or_works(root, s
                 check_data(cfg)
             except UserError:
                 continue
-            dataset = build(cfg.train_dataloader.dataset, pipeline=[])
+            dataset = build(cfg.train_dataloader.dataset, pipeline=[], serialize_data=False)
             boxes = [instance["bbox"] for i in range(len(dataset)) for instance in dataset[i]["instances"]]
             assert len(dataset) >= 1 and np.isfinite(np.float32(boxes)).all()
 

@@ -104,7 +104,7 @@ def test_the_demo_trains_batch_norm_and_shrinks_the_pictures():
     assert cfg.model.backbone.norm_requires_grad is True
     assert cfg.model.roi_head.mask_head.num_classes == cfg.model.roi_head.bbox_head.num_classes == 6
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
-        assert [step.scale for step in loader.dataset.pipeline if step.type == "Resize"] == [(320, 320)]
+        assert [step.scale for step in loader.dataset.pipeline if step.type == "Resize"] == [(256, 256)]
 
 
 def test_mask_rcnn_trains_and_is_evaluated_by_its_own_tool(demo_data, tmp_path):

@@ -1,0 +1,61 @@
+"""Set every cell of a table of the paper beside ours: what agrees, what is missing, and what command measures it.
+
+Exit status 1 if a measured cell is outside its tolerance; a missing cell is no failure.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from benchmark.cli import run
+
+
+def main() -> None:
+    """Read the arguments, measure if asked to, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("table", choices=[f"table{number}" for number in range(4, 10)])
+    parser.add_argument(
+        "folders", type=Path, nargs="*", default=[Path("work_dirs")], metavar="DIR", help="where runs and times lie"
+    )
+    parser.add_argument(
+        "--run",
+        action="store_true",
+        help="measure what is missing and this machine can, into DIR/reproduce; once more goes on where it stopped",
+    )
+    parser.add_argument("--data-root", type=Path, help="folder of the data (default: DATA_ROOT, then the config's)")
+    parser.add_argument(
+        "--batch-size", type=int, metavar="N", help="training images a process (default: the recipe's over processes)"
+    )
+    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="of training")
+    parser.add_argument("--threads", type=int, metavar="N", help="of the CPU in timing (default: PyTorch's choice)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args()
+
+    from benchmark.reproduce import read_state, render, run_table, state_json
+
+    number, problems = int(args.table.removeprefix("table")), []
+    if args.run:
+        problems = run_table(
+            number,
+            args.folders,
+            data_root=args.data_root,
+            batch_size=args.batch_size,
+            precision=args.precision,
+            threads=args.threads,
+        )
+    from benchmark.engine import is_main
+
+    if not is_main():
+        return
+    state = read_state(number, args.folders, args.data_root)
+    print(json.dumps(state_json(state), indent=2) if args.json else render(state))
+    for problem in problems:
+        print(f"not trained: {problem}", file=sys.stderr)
+    for problem in state.problems:
+        print(f"skipped: {problem}", file=sys.stderr)
+    sys.exit(1 if state.outside else 0)
+
+
+if __name__ == "__main__":
+    run(main)
