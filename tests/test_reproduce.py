@@ -1,10 +1,12 @@
 """The paper's tables cell by cell: verdicts, what fills a cell, and what --run measures and leaves alone."""
 
 import json
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
-from helpers import run_tool
+from helpers import REPOSITORY
 from test_leaderboard import COCO, DEMO, TRAINING, save
 
 from benchmark.errors import UserError
@@ -314,14 +316,37 @@ def test_what_cannot_be_trained_is_said_once_with_its_reason(tmp_path, trainings
     assert trainings == []
 
 
-def test_the_tool_fails_for_a_cell_outside_and_names_what_it_skips(tmp_path):
-    ratio = pair("0.90", "1.45")
-    save_times(tmp_path / "latency.json", latency("rexnet_x1.0", 224, 20.0), pairs=(ratio,))
+@pytest.fixture
+def tool(monkeypatch):
+    """Run the command line in this process, since importing takes longer than it; returns the exit status."""
+
+    def run(*arguments: str | Path) -> int:
+        monkeypatch.setattr(sys, "argv", ["reproduce.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            runpy.run_path(str(REPOSITORY / "tools" / "reproduce.py"), run_name="__main__")
+        return left.value.code
+
+    return run
+
+
+def test_the_tool_fails_for_a_cell_outside_and_names_what_it_skips(tmp_path, tool, capsys):
+    save_times(tmp_path / "latency.json", latency("rexnet_x1.0", 224, 20.0), pairs=(pair("0.90", "1.45"),))
     (tmp_path / "result.json").write_text("{")
-    ran = run_tool("reproduce.py", "table5", tmp_path)
-    assert ran.returncode == 1
-    assert ran.stdout.splitlines()[-1].startswith("9 rows, 54 cells: 19 measured, 18 agree, 0 outside tolerance")
-    assert "skipped: " in ran.stderr
-    assert "result.json" in ran.stderr
-    save_times(tmp_path / "latency.json", pairs=(ratio | {"ratio": "1.10"},))
-    assert run_tool("reproduce.py", "table5", tmp_path, "--json").returncode == 0
+    assert tool("table5", tmp_path) == 1
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1].startswith("9 rows, 54 cells: 19 measured, 18 agree, 0 outside tolerance")
+    assert "skipped: " in printed.err
+    assert "result.json" in printed.err
+
+
+def test_the_tool_measures_when_asked_to(tmp_path, tool, timing, capsys):
+    assert tool("table5", tmp_path, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["summary"]["measured"] == 18
+    assert tool("table5", tmp_path, "--run", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["summary"]["measured"] == 27
+
+
+def test_the_tool_says_what_it_did_not_train(tmp_path, tool, trainings, monkeypatch, capsys):
+    monkeypatch.setattr(run, "check_data", lambda cfg: [Split("val", 79, (), None)])
+    assert tool("table9", tmp_path, "--run") == 0
+    assert "not trained: mask_rcnn_efficientnet_b0, " in capsys.readouterr().err

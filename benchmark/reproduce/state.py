@@ -1,8 +1,8 @@
 """What is measured of a table of the paper, read from the runs and times below folders and from our own counts.
 
 A run fills a row's cells if it trained the row's config from pretrained weights on as many images as the recipe says,
-give or take a tenth and whatever the batch, and was evaluated on the whole split of the row's data. Of several seeds the mean counts.
-Times are of classifiers in fp32, eager, with batch normalisation as it is.
+give or take a tenth and whatever the batch, and was evaluated on the whole split of the row's data. Of several seeds
+the mean counts. Times are of classifiers in fp32, eager, with batch normalisation as it is.
 """
 
 import json
@@ -58,14 +58,17 @@ def read_state(number: int, folders: Sequence[Path], data_root: Path | None = No
     cells: list[Cell] = []
     passed_over: list[str] = []
     for row in rows:
-        runs, others = _runs_of(number, row, found.runs)
+        config = row_config(number, row)
+        cfg = load_config(config) if config else None
+        runs, others = _runs_of(row, cfg, found.runs) if cfg else ([], [])
         passed_over += others
         measured = _Measured(
             [run.result for run in runs],
             next(counts).ours if row["backbone"] else None,
             {column: own for column, chosen in times.items() if (own := chosen.get(_model(row)))},
         )
-        cells += [_cell(number, row, column, measured.values(column), data_root) for column in columns(number)]
+        commands = _commands(number, row, cfg, data_root)
+        cells += [_cell(number, row, column, measured.values(column), commands) for column in columns(number)]
     ratios, problems = _find_ratios(folders) if number == PAIRED_TABLE else ([], [])
     return State(
         number,
@@ -83,12 +86,8 @@ def recipe_images(cfg: Config) -> int:
     return cfg.train_cfg.max_iters * cfg.auto_scale_lr.base_batch_size
 
 
-def _runs_of(number: int, row: Row, runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
+def _runs_of(row: Row, cfg: Config, runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
     """Return the runs that fill a row's cells, the newest of each seed, and why others of its model do not."""
-    config = row_config(number, row)
-    if config is None:
-        return [], []
-    cfg = load_config(config)
     by_seed, passed_over = {}, []
     for run in sorted(runs, key=lambda run: run.result.provenance.date):
         result = run.result
@@ -150,20 +149,20 @@ def _describe(times: Mapping[tuple[str, int], Timing]) -> str:
     return f"{text}; the medians of {', '.join(unstable)} still moved when the warm-up ended" if unstable else text
 
 
-def _cell(number: int, row: Row, column: str, values: Sequence[float], data_root: Path | None) -> Cell:
-    figure, printed, config = FIGURES[column], row.get(column, ""), row_config(number, row)
-    comparable = printed and row["backbone"] and (figure.kind == "count" or (figure.kind == "accuracy" and config))
+def _cell(number: int, row: Row, column: str, values: Sequence[float], commands: Mapping[str, str]) -> Cell:
+    figure, printed = FIGURES[column], row.get(column, "")
+    comparable = printed and figure.kind in commands and figure.kind != "time"
     cell = Cell(
         row=f"{row['label']}, {row['dataset']}" if "dataset" in row else row["label"],
         backbone=row["backbone"],
         column=column,
-        config=config,
+        config=row_config(number, row),
         printed=printed,
         ours=fmean(values) / figure.unit if values else None,
         runs=len(values),
         tolerance=tolerance(number, row, column) if comparable else None,
         verdict=Verdict.MISSING,
-        command=_command(number, row, column, data_root),
+        command=commands.get(column, commands.get(figure.kind)),
     )
     return replace(cell, verdict=_verdict(cell))
 
@@ -182,25 +181,24 @@ def _verdict(cell: Cell) -> Verdict:
     return Verdict.OK if abs(cell.difference) <= cell.tolerance else Verdict.OUTSIDE
 
 
-def _command(number: int, row: Row, column: str, data_root: Path | None) -> str | None:
-    kind, config = FIGURES[column].kind, row_config(number, row)
+def _commands(number: int, row: Row, cfg: Config | None, data_root: Path | None) -> dict[str, str]:
+    """Return the command lines that measure a row, by kind of figure; for times on a GPU by column."""
     if not row["backbone"]:
-        return None
-    if kind == "count":
-        return f"python tools/complexity.py --table {number}"
-    if kind == "time":
-        where = "  # on a machine with a GPU" if TIMED[column].device == "cuda" else ""
-        return f"python tools/reproduce.py table{number} --run{where}"
-    return _training_command(config, data_root) if config else None
+        return {}
+    times = f"python tools/reproduce.py table{number} --run"
+    on_gpu = {
+        column: f"{times}  # on a machine with a GPU" for column, timed in TIMED.items() if timed.device == "cuda"
+    }
+    commands = {"count": f"python tools/complexity.py --table {number}", "time": times, **on_gpu}
+    return commands | ({"accuracy": _training_command(cfg, data_root)} if cfg else {})
 
 
-def _training_command(config: Path, data_root: Path | None) -> str:
+def _training_command(cfg: Config, data_root: Path | None) -> str:
     """Return the command line that trains a config by one process, at the batch that its recipe is for."""
-    cfg = load_config(config)
     batch = cfg.auto_scale_lr.base_batch_size
     options = f" --batch-size {batch}" if batch != cfg.train_dataloader.batch_size else ""
     options += f" --data-root {data_root}" if data_root else ""
-    return f"python tools/train.py {config.relative_to(CONFIGS.parent)}{options}"
+    return f"python tools/train.py {Path(cfg.filename).relative_to(CONFIGS.parent)}{options}"
 
 
 class _Pair(BaseModel):
