@@ -3,9 +3,10 @@ PYTHON ?= python3
 UV_VERSION := 0.13.8
 BIN := .venv/bin
 STAMP := .venv/.installed
+RUNS ?= work_dirs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-all demo-finetune test kills lint format lock clean
+.PHONY: help setup demo demo-all demo-finetune test kills golden tables screenshot lint format lock clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -43,6 +44,16 @@ test: $(STAMP)   ## run the test suite
 
 kills: $(STAMP)  ## kill short trainings 20 times each and compare them with ones left alone (about 10 minutes)
 	PYTHONPATH=.:tests OMP_NUM_THREADS=1 $(BIN)/python tests/killing.py --kills 20
+
+golden: $(STAMP) ## record params and multiply-adds and the leaderboards' output anew: read the diff
+	$(BIN)/python tests/update_golden.py complexity leaderboard
+
+tables: $(STAMP) ## write the README's generated tables anew
+	$(BIN)/python tests/update_golden.py tables
+
+screenshot: $(STAMP) ## take the README's picture of the page of your own runs (needs Debian's chromium and chromium-driver)
+	$(BIN)/python tools/summarize.py $(RUNS) --paper --format html --out $(RUNS)/page.html
+	$(BIN)/python tests/browser.py $(RUNS)/page.html tests/golden/page.png
 
 lint: $(STAMP)   ## check style and formatting
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ def run(main: Callable[[], None]) -> None:
     except StoppedError as stopped:
         _leave(str(stopped), 128 + stopped.number)
     except UserError as error:
+        if os.environ.get("TRACEBACK"):
+            traceback.print_exc()
         _leave(f"error: {error}", 1)
     except KeyboardInterrupt:
         _leave("Interrupted.", 130)

@@ -11,7 +11,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from benchmark.errors import UserError, did_you_mean
+from benchmark.errors import UserError, as_user_errors, did_you_mean
 from benchmark.finegrained.layouts import LAYOUTS, count_classes
 from benchmark.tasks import TASKS
 
@@ -53,17 +53,18 @@ def load_config(
         UserError: no such config, one that cannot be read, or an option that does not fit it.
     """
     cfg = _read(path)
-    if demo:
-        _overlay_demo(cfg)
-    if pretrained is not None:
-        cfg.model.backbone.pretrained = None if pretrained == "none" else pretrained
-    if steps is not None:
-        _set_steps(cfg, steps)
-    _set_root(cfg, data_root or (None if demo else os.environ.get("DATA_ROOT")))
-    _merge_options(cfg, options)
-    if steps is None and cfg.get("schedule", 1) != 1 and not demo:
-        _set_steps(cfg, cfg.schedule * cfg.train_cfg.max_iters)
-    _complete_data(cfg, batch_size, allow_partial)
+    with as_user_errors(str(path)):
+        if demo:
+            _overlay_demo(cfg)
+        if pretrained is not None:
+            cfg.model.backbone.pretrained = None if pretrained == "none" else pretrained
+        if steps is not None:
+            _set_steps(cfg, steps)
+        _set_root(cfg, data_root or (None if demo else os.environ.get("DATA_ROOT")))
+        _merge_options(cfg, options)
+        if steps is None and cfg.get("schedule", 1) != 1 and not demo:
+            _set_steps(cfg, cfg.schedule * cfg.train_cfg.max_iters)
+        _complete_data(cfg, batch_size, allow_partial)
     return cfg
 
 
@@ -81,6 +82,11 @@ def complete_model(cfg: Config) -> None:
     Raises:
         UserError: unknown backbone.
     """
+    with as_user_errors(str(cfg.filename)):
+        _complete_model(cfg)
+
+
+def _complete_model(cfg: Config) -> None:
     from backbones import feature_spec
     from backbones.weights import preprocessing
 

@@ -13,8 +13,9 @@ from mmdet.datasets.api_wrappers import COCO
 from mmdet.registry import DATASETS, TRANSFORMS
 
 from benchmark.preflight.annotations import is_countable, read_annotations
+from benchmark.reading import UnreadableImageError, open_picture, to_rgb
 from benchmark.results import file_sha256
-from benchmark.unreadable import TrainingSamples, UnreadableImageError, open_picture
+from benchmark.unreadable import TrainingSamples
 
 
 def read_image(path: str) -> np.ndarray:
@@ -26,7 +27,7 @@ def read_image(path: str) -> np.ndarray:
         UnreadableImageError: missing, truncated, or not a picture.
     """
     with open_picture(path) as image:
-        rgb = np.asarray(image.convert("RGB"))
+        rgb = np.asarray(to_rgb(image))
     return np.ascontiguousarray(rgb[..., ::-1])
 
 

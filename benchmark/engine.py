@@ -13,8 +13,9 @@ from mmengine.config import Config
 
 from benchmark.checkpoints import BEST, checkpoint_iteration, list_checkpoints, load_checkpoint, newest_intact
 from benchmark.config import DATALOADERS, complete_model, config_name, config_sha256, load_config
-from benchmark.errors import UserError
+from benchmark.errors import UserError, as_user_errors
 from benchmark.preflight import check_data
+from benchmark.preflight.run import check_disk
 from benchmark.results import (
     DETECTIONS,
     FILE_NAME,
@@ -89,34 +90,19 @@ def train(
     Raises:
         UserError: whatever the user can mend, most of it before a model is built.
     """
-    cfg = load_options(options, pretrained=pretrained, steps=steps)
-    if pictures and "ann_file" not in cfg.val_dataloader.dataset:
-        raise UserError(f"--pictures draws detections, and {options.config} is a {cfg.task} config: leave it out.")
-    work_dir = options.work_dir or Path("work_dirs") / (config_name(cfg) + ("_demo" if options.demo else ""))
-    if resume_anyway or _is_restart():
-        resume, overwrite = (True, False) if list_checkpoints(work_dir) else (resume_anyway, True)
-    checkpoint, passed_over = _find_checkpoint(work_dir) if resume else (None, [])
-    if not (resume or overwrite):
-        _check_unused(work_dir)
-    _prepare_data(cfg, DATALOADERS)
-    _complete(cfg, options.launcher)
-    cfg.work_dir, cfg.resume, cfg.load_from = str(work_dir), resume, checkpoint and str(checkpoint)
-    cfg.resume_anyway = resume_anyway
-    cfg.randomness = {"seed": seed}
-    cfg.optim_wrapper.type, cfg.optim_wrapper.precision = "AutocastOptimWrapper", options.precision
-    saving = {key: value for key, value in (("interval", save_interval), ("keep", keep)) if value is not None}
-    cfg.default_hooks.checkpoint.update(saving)
-    if overwrite and not resume and is_main():
-        _clear(work_dir)
-    if checkpoint and is_main():
-        _rewind(work_dir, checkpoint)
-    runner = _build_runner(cfg)
-    for problem in passed_over:
-        runner.logger.warning(f"Passed over: {problem}")
-    if cfg.get("demo") and cfg.model.backbone.get("norm_eval") is False:
-        runner.logger.info("The backbone's BN is trained, not frozen: the demo begins with random weights.")
-    for hook in hooks:
-        runner.register_hook(hook)
+    with as_user_errors(str(options.config)):
+        cfg = load_options(options, pretrained=pretrained, steps=steps)
+        if pictures and "ann_file" not in cfg.val_dataloader.dataset:
+            raise UserError(f"--pictures draws detections, and {options.config} is a {cfg.task} config: leave it out.")
+        if cfg.get("load_from") or cfg.get("resume"):
+            raise UserError("load_from and resume are no settings here: use --pretrained FILE or --resume.")
+        cfg.randomness = {"seed": seed}
+        saving = {key: value for key, value in (("interval", save_interval), ("keep", keep)) if value is not None}
+        cfg.default_hooks.checkpoint.update(saving)
+        cfg.resume_anyway = resume_anyway
+        runner = _build_training(cfg, options, resume=resume, overwrite=overwrite)
+        for hook in hooks:
+            runner.register_hook(hook)
     runner.train()
     return _finish(runner, cfg, "fp32", _training_record(runner, cfg, options.precision), pictures=pictures)
 
@@ -145,23 +131,24 @@ def evaluate(
     Raises:
         UserError: whatever the user can mend.
     """
-    cfg = load_options(options)
-    if TASKS[cfg.task].tool != tool:
-        raise UserError(f"{options.config} is a {cfg.task} config: evaluate it with tools/{TASKS[cfg.task].tool}.")
-    work_dir = options.work_dir or checkpoint.parent
-    previous = _previous_result(work_dir, cfg)
-    _prepare_data(cfg, ("val_dataloader",))
-    load_checkpoint(checkpoint)  # a file that is none is an error before anything is built
-    _complete(cfg, options.launcher)
-    for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "auto_scale_lr"):
-        cfg.pop(key, None)
-    cfg.work_dir, cfg.load_from = str(work_dir), str(checkpoint)
-    runner = _build_runner(cfg)
-    from benchmark.precision import autocast
+    with as_user_errors(str(options.config)):
+        cfg = load_options(options)
+        if TASKS[cfg.task].tool != tool:
+            raise UserError(f"{options.config} is a {cfg.task} config: evaluate it with tools/{TASKS[cfg.task].tool}.")
+        work_dir = options.work_dir or checkpoint.parent
+        previous = _previous_result(work_dir, cfg)
+        warnings = _prepare_data(cfg, ("val_dataloader",))
+        load_checkpoint(checkpoint)  # a file that is none is an error before anything is built
+        _complete(cfg, options.launcher)
+        for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "auto_scale_lr"):
+            cfg.pop(key, None)
+        cfg.work_dir, cfg.load_from = str(work_dir), str(checkpoint)
+        runner = _build_runner(cfg, warnings)
+        from benchmark.precision import autocast
 
-    runner.load_or_resume()
-    with autocast(options.precision):
-        runner.val()
+        runner.load_or_resume()
+        with autocast(options.precision):
+            runner.val()
     training = previous.training if previous else None
     return _finish(
         runner, cfg, options.precision, training, out=out, pictures=pictures, per_class=per_class, bootstrap=bootstrap
@@ -255,14 +242,17 @@ def _clear(work_dir: Path) -> None:
         shutil.rmtree(work_dir / folder, ignore_errors=True)
 
 
-def _prepare_data(cfg: Config, loaders: Sequence[str]) -> None:
-    """Generate the demo's data, and check the data before anything heavy is imported; the other processes wait."""
+def _prepare_data(cfg: Config, loaders: Sequence[str]) -> list[str]:
+    """Generate the demo's data, check the data before anything heavy is imported, and return what is to be said of it.
+
+    The other processes wait.
+    """
     if not is_main():
-        return
+        return []
     if cfg.get("demo"):
         make_demo_data = import_module(cfg.demo.module).make_demo_data
         make_demo_data(Path(cfg.data_root), train_images=cfg.train_images, val_images=cfg.val_images)
-    check_data(cfg, loaders)
+    return check_data(cfg, loaders).warnings
 
 
 def _complete(cfg: Config, launcher: str) -> None:
@@ -277,10 +267,44 @@ def _complete(cfg: Config, launcher: str) -> None:
     cfg.experiment_name = f"{config_name(cfg)}-{uuid.uuid4().hex}"  # MMEngine keeps one log and hub a name
 
 
-def _build_runner(cfg: Config) -> "BenchmarkRunner":
+def _build_training(cfg: Config, options: Options, *, resume: bool, overwrite: bool) -> "BenchmarkRunner":
+    """Find what to go on from, check everything there is to check, and build the runner of a training."""
+    work_dir = options.work_dir or Path("work_dirs") / (config_name(cfg) + ("_demo" if options.demo else ""))
+    if cfg.resume_anyway or _is_restart():
+        resume, overwrite = (True, False) if list_checkpoints(work_dir) else (cfg.resume_anyway, True)
+    checkpoint, passed_over = _find_checkpoint(work_dir) if resume else (None, [])
+    if not (resume or overwrite):
+        _check_unused(work_dir)
+    warnings = _prepare_data(cfg, DATALOADERS)
+    _complete(cfg, options.launcher)
+    cfg.optim_wrapper.type, cfg.optim_wrapper.precision = "AutocastOptimWrapper", options.precision
+    cfg.work_dir, cfg.resume, cfg.load_from = str(work_dir), resume, checkpoint and str(checkpoint)
+    if overwrite and not resume and is_main():
+        _clear(work_dir)
+    if checkpoint and is_main():
+        _rewind(work_dir, checkpoint)
+    runner = _build_runner(cfg, (*warnings, *(f"Passed over: {problem}" for problem in passed_over)))
+    if cfg.get("demo") and cfg.model.backbone.get("norm_eval") is False:
+        runner.logger.info("The backbone's BN is trained, not frozen: the demo begins with random weights.")
+    _check_room(cfg, runner)
+    return runner
+
+
+def _build_runner(cfg: Config, warnings: Sequence[str]) -> "BenchmarkRunner":
+    """Build the runner, and log what is to be said before it starts."""
     from benchmark.runner import BenchmarkRunner
 
-    return BenchmarkRunner.from_cfg(cfg)
+    runner = BenchmarkRunner.from_cfg(cfg)
+    for warning in warnings:
+        runner.logger.warning(warning)
+    return runner
+
+
+def _check_room(cfg: Config, runner: "BenchmarkRunner") -> None:
+    """Refuse to begin a training whose checkpoints the disk cannot hold."""
+    row = check_disk(cfg, sum(parameter.numel() for parameter in runner.model.parameters()))
+    if row.status == "error":
+        raise UserError(row.message)
 
 
 def _training_record(runner: "BenchmarkRunner", cfg: Config, precision: str) -> TrainingRecord:

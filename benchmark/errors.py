@@ -1,7 +1,10 @@
 """The one exception that a user's mistake ends in."""
 
 import difflib
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -10,6 +13,36 @@ class UserError(Exception):
     def __init__(self, message: str) -> None:
         # PyTorch hands on a data-loading process's exception with that process's traceback before the message.
         super().__init__(message.rstrip().rpartition(f"{type(self).__name__}: ")[2])
+
+
+@contextmanager
+def as_user_errors(what: str, log: Path | None = None) -> Iterator[None]:
+    """Turn every other error in the block into a UserError of one line: settings can make any part fail anywhere.
+
+    Args:
+        what: what the settings are of; the message begins with it.
+        log: file that gets the whole traceback; its folder is there.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if log:
+            with log.open("a") as file:
+                file.write(traceback.format_exc())
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        more = f"the whole traceback is in {log}" if log else "TRACEBACK=1 in the environment shows the whole traceback"
+        raise UserError(
+            f"{what} fails: {type(error).__name__}: {_one_line(error)} ({Path(place.filename).name}, line "
+            f"{place.lineno}; {more})."
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or ["no message"]
+    of_another_process = "Traceback" in str(error)  # a data-loading process's error has its traceback before it
+    return lines[-1 if of_another_process else 0][:500]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

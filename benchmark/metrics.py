@@ -1,5 +1,6 @@
 """COCO's average precision, by faster-coco-eval."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ import orjson
 from faster_coco_eval import COCO, COCOeval_faster
 from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
 from pycocotools import mask as mask_codec
+from torch import Tensor
 
 from benchmark.checkpoints import write_atomically
 from benchmark.errors import UserError
@@ -87,6 +90,7 @@ class CocoAP(BaseMetric):
 
     Attributes:
         detections: after an evaluation, on the main process, the detections in COCO's results format.
+        not_finite: how many more there were, whose score or box is not finite; they do not count.
         per_class: AP by class name, for each of box and mask.
     """
 
@@ -98,6 +102,7 @@ class CocoAP(BaseMetric):
         self.ann_file = Path(ann_file)
         self.iou_types = tuple(iou_types)
         self.detections: list[Detection] = []
+        self.not_finite = 0
         self.per_class: dict[str, dict[str, float | None]] = {}
         self.images = 0
 
@@ -121,7 +126,14 @@ class CocoAP(BaseMetric):
         self._check_every_image_once(results, {image["id"] for image in truth["images"]})
         by_name = {category["name"]: category["id"] for category in truth["categories"]}
         category_ids = [by_name[name] for name in self.dataset_meta["classes"]]
-        self.detections = [detection for record in results for detection in _to_coco(record, category_ids)]
+        self.detections = [detection for record in results for detection in to_coco(record, category_ids)]
+        self.not_finite = sum(len(record["scores"]) for record in results) - len(self.detections)
+        if self.not_finite:
+            print_log(
+                f"{self.not_finite} detections have a score or a box that is not finite, and do not count.",
+                logger="current",
+                level=logging.WARNING,
+            )
         self.images = len(results)
         figures: dict[str, float | None] = {}
         for iou_type in self.iou_types:
@@ -154,16 +166,26 @@ class CocoAP(BaseMetric):
             )
 
 
-def _encode_masks(masks: Any) -> list[dict]:
-    codes = mask_codec.encode(
-        np.asfortranarray(masks.cpu().numpy().transpose(1, 2, 0).astype(np.uint8))
-    )  # (N, H, W) -> (H, W, N)
-    return [{"size": code["size"], "counts": code["counts"].decode()} for code in codes]
+def _encode_masks(masks: Tensor) -> list[dict]:
+    encoded = []
+    for mask in masks.cpu().numpy():  # (H, W), one at a time: a picture's hundred masks can be gigabytes
+        code = mask_codec.encode(np.asfortranarray(mask, dtype=np.uint8))
+        encoded.append({"size": code["size"], "counts": code["counts"].decode()})
+    return encoded
 
 
-def _to_coco(record: dict, category_ids: Sequence[int]) -> list[Detection]:
+def to_coco(record: dict, category_ids: Sequence[int]) -> list[Detection]:
+    """Return one image's detections in COCO's results format, without those that are not finite.
+
+    Args:
+        record: ``image_id``, ``boxes`` (N, 4; x1, y1, x2, y2 in pixels), ``scores`` (N,), ``labels`` (N,) and, for
+            masks, ``masks`` (N run lengths).
+        category_ids: the category of every label.
+    """
     detections = []
     for i, (x1, y1, x2, y2) in enumerate(record["boxes"].astype(float).tolist()):
+        if not np.isfinite([x1, y1, x2, y2, record["scores"][i]]).all():
+            continue
         detection = {
             "image_id": record["image_id"],
             "category_id": category_ids[record["labels"][i]],

@@ -11,6 +11,8 @@ from pycocotools import mask as mask_codec
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks, make_grid
 
+from benchmark.reading import open_picture, to_rgb
+
 _FONT = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
 _GRID_SIDE = 320  # px
 _SIDE_PER_LINE, _SIDE_PER_LETTER = 400, 50  # lines and letters grow with large pictures
@@ -25,8 +27,8 @@ def class_colours(count: int) -> list[tuple[int, int, int]]:
 
 def draw_detections(image: Path, detections: Iterable[dict], names: dict[int, str], threshold: float) -> Image.Image:
     """Draw the detections of the picture in a file; the rest as in ``draw_on``."""
-    with Image.open(image) as opened:
-        return draw_on(opened.convert("RGB"), detections, names, threshold)
+    with open_picture(str(image)) as opened:
+        return draw_on(to_rgb(opened), detections, names, threshold)
 
 
 def draw_on(image: Image.Image, detections: Iterable[dict], names: dict[int, str], threshold: float) -> Image.Image:

@@ -23,8 +23,8 @@ from benchmark.engine import Options, load_options
 from benchmark.errors import UserError
 from benchmark.precision import PRECISIONS
 from benchmark.preflight import read_annotations
+from benchmark.reading import UnreadableImageError, open_picture, to_rgb
 from benchmark.tasks import TASKS
-from benchmark.unreadable import UnreadableImageError, open_picture
 
 PREDICTIONS = "predictions.json"
 IMAGES = "images.json"
@@ -35,10 +35,14 @@ _NO_CLASS = ("__background__", "N/A")  # places of torchvision's list of COCO's 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What came out: numbers of pictures and detections written, and why the other pictures were not."""
+    """What came out: numbers of pictures and detections written, and why the other pictures were not.
+
+    Detections that are not finite are in neither of the files.
+    """
 
     pictures: int
     detections: int
+    not_finite: int
     unreadable: dict[Path, str]
 
 
@@ -75,7 +79,8 @@ class Pictures:
                 {"img": image, "img_path": str(path), "img_id": index + 1, "img_shape": shape, "ori_shape": shape}
             )
         except UnreadableImageError as error:
-            return Unreadable(path, str(error))
+            cause = error.__cause__  # without advice about data sets
+            return Unreadable(path, str(cause) or type(cause).__name__)
         except cv2.error as error:
             return Unreadable(path, f"{shape[1]}x{shape[0]} pixels cannot be resized for the detector: {error.err}")
 
@@ -125,13 +130,14 @@ def predict(
     detector.to(device, memory_format=getattr(torch, cfg.get("memory_format", "contiguous_format")))
 
     names = dict(zip(ids, cfg.val_dataloader.dataset.metainfo.classes, strict=True))
-    images, detections, unreadable = [], [], {}
+    images, detections, not_finite, unreadable = [], [], 0, {}
     found = _detect(detector, cfg, paths, ids, _autocast(device, options.precision))
     for picture in track_progress(found, "pictures", total=len(paths)):
         if isinstance(picture, Unreadable):
             unreadable[picture.path] = picture.reason
             continue
-        image, own = picture
+        image, own, broken = picture
+        not_finite += broken
         path = paths[image["id"] - 1]
         _draw(path, targets[path], own, names, score_threshold)
         images.append({**image, "file_name": path.relative_to(root).as_posix()})
@@ -140,7 +146,7 @@ def predict(
     out.mkdir(parents=True, exist_ok=True)
     _write_json(out / IMAGES, {"images": images, "annotations": [], "categories": categories})
     _write_json(out / PREDICTIONS, detections)
-    return Predicted(len(images), len(detections), unreadable)
+    return Predicted(len(images), len(detections), not_finite, unreadable)
 
 
 def load_detector(cfg: Config, checkpoint: Path) -> nn.Module:
@@ -200,19 +206,8 @@ def read_upright(path: Path) -> Image.Image:
     Raises:
         UnreadableImageError: damaged, not a picture, too large for Pillow, or of 32-bit values of unknown range.
     """
-    try:
-        with open_picture(str(path)) as opened:
-            if opened.mode in ("I", "F"):
-                raise UnreadableImageError(
-                    f"its 32-bit values have no known range (mode {opened.mode}); save it as 8-bit"
-                )
-            upright = ImageOps.exif_transpose(opened)
-            if upright.mode.startswith("I;16"):  # Pillow's conversion would cut off all values above 255
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            return upright.convert("RGB")
-    except Exception as error:  # a damaged file makes decoders raise anything
-        cause = error.__cause__ or error  # the reason alone, without advice about data sets
-        raise UnreadableImageError(str(cause) or type(cause).__name__) from error
+    with open_picture(str(path)) as opened:
+        return to_rgb(ImageOps.exif_transpose(opened))
 
 
 def category_ids(cfg: Config) -> list[int]:
@@ -285,9 +280,9 @@ def _targets(paths: Sequence[Path], root: Path, out: Path) -> dict[Path, Path]:
 
 def _detect(
     detector: nn.Module, cfg: Config, paths: Sequence[Path], ids: Sequence[int], precision: torch.autocast
-) -> Iterator[tuple[dict, list[dict]] | Unreadable]:
-    """Yield, for each picture, its id and size with its detections, or why there are none."""
-    from benchmark.metrics import CocoAP, _to_coco
+) -> Iterator[tuple[dict, list[dict], int] | Unreadable]:
+    """Yield, for each picture, its id and size, its detections and how many were not finite, or why there are none."""
+    from benchmark.metrics import CocoAP, to_coco
 
     metric = CocoAP(cfg.val_evaluator.ann_file, cfg.val_evaluator.iou_types)
     for batch in _loader(cfg, paths):
@@ -305,7 +300,9 @@ def _detect(
         for sample in samples:
             height, width = sample.ori_shape
             metric.process({}, [sample.to_dict()])
-            yield {"id": sample.img_id, "width": width, "height": height}, _to_coco(metric.results.pop(), ids)
+            record = metric.results.pop()
+            own = to_coco(record, ids)
+            yield {"id": sample.img_id, "width": width, "height": height}, own, len(record["scores"]) - len(own)
 
 
 def _loader(cfg: Config, paths: Sequence[Path]) -> DataLoader:

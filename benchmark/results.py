@@ -5,7 +5,6 @@ A figure that was not measured is null. Accuracy is in percent, "macs" are multi
 
 import datetime
 import hashlib
-import json
 import platform
 import resource
 import subprocess
@@ -146,11 +145,14 @@ def read_result(path: Path) -> Result:
         UserError: unreadable, not JSON, or not of this schema; the first problem is named.
     """
     try:
-        return Result.model_validate(json.loads(path.read_text()))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        # Strict: True or "25.3" is no number.
+        return Result.model_validate_json(path.read_bytes(), strict=True)
+    except OSError as error:
         raise UserError(f"{path} is not readable JSON: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise UserError(f"{path} is not readable JSON: {first['msg'].removeprefix('Invalid JSON: ')}.") from error
         place = ".".join(str(part) for part in first["loc"]) or "top level"
         raise UserError(f"{path} is not a result of this benchmark: {place}: {first['msg']}.") from error
 

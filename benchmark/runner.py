@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from backbones.weights import describe_misfit
 from benchmark.checkpoints import load_checkpoint
-from benchmark.errors import UserError
+from benchmark.errors import UserError, as_user_errors
 from benchmark.signals import StopSignals, leave_signals_to_the_main_process
 
 
@@ -32,8 +32,21 @@ def init_distributed(launcher: str) -> str:
     if launcher == "pytorch" and not torch.distributed.is_initialized():
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        _init_process_group()
     return launcher
+
+
+def _init_process_group() -> None:
+    """Join torchrun's process group by a store in which restarts on one machine do not meet.
+
+    torchrun keeps one store over all its restarts, and there a process may find the address that another had before
+    (pytorch/pytorch#135712). Several machines may count restarts differently; the README says what helps there.
+    """
+    store, rank, world_size = next(torch.distributed.rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
+        store = torch.distributed.PrefixStore(f"restart_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=world_size)
 
 
 class BenchmarkRunner(Runner):
@@ -55,8 +68,12 @@ class BenchmarkRunner(Runner):
         return self._resume
 
     def train(self) -> nn.Module:
-        """Train; a signal ends it in good order."""
-        with self.stop_signals:
+        """Train; a signal ends it in good order.
+
+        Raises:
+            UserError: whatever fails; ``run.log`` has the traceback.
+        """
+        with self.stop_signals, as_user_errors(str(self.cfg.filename), Path(self.work_dir) / "run.log"):
             return super().train()
 
     @staticmethod

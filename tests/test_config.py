@@ -8,10 +8,10 @@ from helpers import small_config
 from mmengine.config import Config
 
 from backbones import feature_spec
-from benchmark.config import CONFIGS, complete_model, config_name, config_sha256, load_config
+from benchmark.config import CONFIGS, complete_model, config_name, config_sha256, load_config, load_data_config
 from benchmark.demo import CLASSES
 from benchmark.errors import UserError
-from benchmark.preflight import check_coco, check_data
+from benchmark.preflight import check_data
 from benchmark.tasks import TASKS
 
 LEAVES = sorted(CONFIGS.glob("*.py"))
@@ -137,7 +137,9 @@ def write_annotations(path: Path, **changes) -> None:
 
 
 def check(root: Path) -> None:
-    check_coco(root, root / "ann.json", root / "val2017", CLASS_NAMES)
+    cfg = load_data_config("coco", data_root=root)
+    cfg.val_dataloader.dataset.update(ann_file="ann.json", metainfo={"classes": CLASS_NAMES})
+    check_data(cfg, ["val_dataloader"])
 
 
 def test_good_data_pass(tiny_coco):
@@ -146,7 +148,7 @@ def test_good_data_pass(tiny_coco):
 
 def test_missing_folder_names_the_ways_out(tmp_path):
     with pytest.raises(UserError, match=r"nowhere.*--data-root.*DATA_ROOT.*--demo"):
-        check_coco(tmp_path / "nowhere", tmp_path / "nowhere/ann.json", tmp_path, CLASS_NAMES)
+        check(tmp_path / "nowhere")
 
 
 def test_missing_annotation_file(tiny_coco):

@@ -177,7 +177,7 @@ def test_classes_of_folders_are_counted(tmp_path):
     MAKERS["imagefolder"](tmp_path)
     cfg = load_config(CONFIGS / "finetune_imagefolder_resnet50.py", data_root=tmp_path)
     assert cfg.model.num_classes == USED
-    assert [found.images for found in check_data(cfg)] == [USED * TRAIN, USED * TEST]
+    assert [found.images for found in check_data(cfg).splits.values()] == [USED * TRAIN, USED * TEST]
 
 
 def test_steps_and_batch_size_shorten_any_config():

@@ -10,7 +10,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from benchmark.config import CONFIGS, complete_model, load_config
 from benchmark.finegrained.transforms import DecodeCenterCrop, DecodeRandomCrop, PackClassInputs, decode_reduced
-from benchmark.unreadable import UnreadableImageError
+from benchmark.reading import UnreadableImageError
 
 
 @pytest.fixture

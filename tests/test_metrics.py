@@ -74,9 +74,9 @@ def test_equal_to_pycocotools(source, iou_type, request):
         assert classes[name] == (pytest.approx(100 * valid.mean(), abs=1e-6) if valid.size else None)
 
 
-def write_truth(path: Path, annotations: list[dict]) -> Path:
+def write_truth(path: Path, annotations: list[dict], images: int = 1) -> Path:
     content = {
-        "images": [{"id": 1, "width": 400, "height": 400, "file_name": "a.jpg"}],
+        "images": [{"id": i + 1, "width": 400, "height": 400, "file_name": f"{i}.jpg"} for i in range(images)],
         "annotations": [
             {"id": i + 1, "image_id": 1, "iscrowd": 0, "area": a["bbox"][2] * a["bbox"][3], **a}
             for i, a in enumerate(annotations)
@@ -122,3 +122,76 @@ def test_labels_become_the_files_category_ids(tmp_path):
     figures = metric.compute_metrics([{**record(1), "boxes": boxes, "scores": np.ones(1), "labels": np.array([1])}])
     assert metric.detections == [{"image_id": 1, "category_id": 9, "bbox": [10.0, 20.0, 30.0, 40.0], "score": 1.0}]
     assert figures["box_AP"] == pytest.approx(100.0)
+
+
+IMAGES = 8
+CLASSES = {"classes": ("cat", "dog")}
+
+
+def random_records(seed: int) -> tuple[list[dict], list[dict]]:
+    """Objects and predictions: cats on images 1 to 4, nothing on 5 to 8, no dog anywhere, no prediction on 4 and 8.
+
+    Scores repeat, within an image and between images.
+    """
+    rng = np.random.default_rng(seed)
+    objects, records = [], []
+    for image_id in range(1, IMAGES + 1):
+        boxes = rng.uniform(0, 150, (6, 2)) @ np.eye(2, 4) + np.append([0, 0], rng.uniform(20, 200, 2))
+        if image_id <= 4:
+            objects += [{"image_id": image_id, "category_id": 7, "bbox": box} for box in boxes.tolist()]
+        found = boxes[rng.integers(0, 6, 0 if image_id % 4 == 0 else 5)] + rng.normal(0, 8, 4)
+        corners = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:].clip(1)], axis=1)
+        scores, labels = rng.integers(1, 4, len(found)) / 4, rng.integers(0, 2, len(found))
+        records.append({"image_id": image_id, "boxes": corners, "scores": scores, "labels": labels})
+    return objects, records
+
+
+def evaluate_records(truth: Path, records: list[dict]) -> tuple[dict[str, float | None], CocoAP]:
+    metric = CocoAP(str(truth))
+    metric.dataset_meta = CLASSES
+    return metric.compute_metrics(records), metric
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_absent_objects_classes_and_detections_count_as_in_pycocotools(seed, tmp_path):
+    objects, records = random_records(seed)
+    truth = write_truth(tmp_path / "t.json", objects, IMAGES)
+    figures, metric = evaluate_records(truth, records)
+    stats, _ = pycocotools_ap(truth, metric.detections, "bbox")
+    assert 0 < figures["box_AP50"] < 100
+    for name, place in STATS.items():
+        expected = None if stats[place] < 0 else pytest.approx(100 * stats[place], abs=1e-6)
+        assert figures[f"box_{name}"] == expected
+    assert metric.per_class["box"]["dog"] is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_of_images_makes_no_difference(seed, tmp_path):
+    objects, records = random_records(seed)
+    truth = write_truth(tmp_path / "t.json", objects, IMAGES)
+    figures, _ = evaluate_records(truth, records)
+    shuffled = [records[i] for i in np.random.default_rng(seed).permutation(IMAGES)]
+    assert evaluate_records(truth, shuffled)[0] == figures
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("field", ["boxes", "scores"])
+def test_detections_that_are_not_finite_are_counted_apart(field, value, tmp_path):
+    objects, records = random_records(0)
+    truth = write_truth(tmp_path / "t.json", objects, IMAGES)
+    figures, metric = evaluate_records(truth, records)
+    for record in records[:3]:
+        broken = {name: np.concatenate([record[name], record[name][:2]]) for name in ("boxes", "scores", "labels")}
+        broken[field][-2:] = value
+        record.update(broken)
+    again, broken_metric = evaluate_records(truth, records)
+    assert again == figures and broken_metric.detections == metric.detections
+    assert (metric.not_finite, broken_metric.not_finite) == (0, 6)
+
+
+def test_only_detections_that_are_not_finite_are_none(tmp_path):
+    objects, records = random_records(0)
+    for record in records:
+        record["scores"] = np.full_like(record["scores"], np.nan)
+    figures, _ = evaluate_records(write_truth(tmp_path / "t.json", objects, IMAGES), records)
+    assert figures["box_AP"] == 0.0 and figures["box_APs"] is None

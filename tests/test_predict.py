@@ -14,7 +14,7 @@ from benchmark.engine import Options, evaluate
 from benchmark.errors import UserError
 from benchmark.predict import category_ids, find_pictures, load_detector, predict, read_upright
 from benchmark.preflight import read_annotations
-from benchmark.unreadable import UnreadableImageError
+from benchmark.reading import UnreadableImageError
 
 SSDLITE, MASK_RCNN = CONFIGS / "ssdlite_mobilenet_v3_large.py", CONFIGS / "mask_rcnn_mobilenet_v3_large.py"
 TAME = (*SMALL, "val_dataloader.num_workers=0")

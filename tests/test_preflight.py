@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import math
 import os
 import pickle
@@ -317,7 +316,7 @@ def build(dataset: ConfigDict, **changes: Any):
     return DATASETS.build(ConfigDict(dataset, **changes))
 
 
-def test_boxes_without_content_are_left_out_as_mmdetection_does_and_counted(root, caplog):
+def test_boxes_without_content_are_left_out_as_mmdetection_does_and_counted(root):
     write(root, TRAIN, with_random_boxes)
     cfg = data_config(root)
     filter_cfg = {"filter_empty_gt": True, "min_size": 32}
@@ -333,8 +332,7 @@ def test_boxes_without_content_are_left_out_as_mmdetection_does_and_counted(root
         assert mine == theirs and len(masks) == len(mine["instances"])
         kept += len(masks)
     assert not ours[1]["instances"]
-    check_data(cfg)
-    (line,) = (record.getMessage() for record in caplog.records if EMPTY in record.getMessage())
+    (line,) = (warning for warning in check_data(cfg).warnings if EMPTY in warning)
     assert f"{300 - kept} {EMPTY}" in line and "left out of training" in line and 0 < kept < 300
 
 
@@ -567,7 +565,10 @@ def test_images_that_the_filter_leaves_out(root):
     with pytest.raises(UserError, match=r"instances_train2017\.json: no image can be used, of 2 images \(1 without"):
         check_data(cfg)
     cfg.train_dataloader.dataset.filter_cfg.min_size = 40
-    assert check_data(cfg)[0].images == 2 and len(build(cfg.train_dataloader.dataset, pipeline=[])) == 1
+    assert (
+        check_data(cfg).splits["train_dataloader"].images == 2
+        and len(build(cfg.train_dataloader.dataset, pipeline=[])) == 1
+    )
 
 
 def test_a_part_of_the_whole_split_is_said(root):
@@ -584,15 +585,14 @@ def test_a_model_of_another_number_of_classes(root):
         check_data(cfg)
 
 
-def test_warnings_are_logged_once_and_nothing_else(root, caplog, capfd):
-    check_data(data_config(root))
-    assert not caplog.records
+def test_warnings_are_returned_and_nothing_printed(root, capfd):
+    assert not check_data(data_config(root)).warnings
     for split in (TRAIN, VAL):
         write(root, split, annotation("bbox", [2, 3, 0, 5]))
-    assert [split.name for split in check_data(data_config(root))] == [TRAIN, VAL]
-    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
-    assert all("\n" not in record.getMessage() for record in caplog.records)
-    assert capfd.readouterr().out == ""
+    found = check_data(data_config(root))
+    assert [split.name for split in found.splits.values()] == [TRAIN, VAL]
+    assert len(found.warnings) == 2 and not any("\n" in warning for warning in found.warnings)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_unknown_type_of_data_set_is_named(root):

@@ -4,6 +4,7 @@ import json
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers import REPOSITORY
@@ -247,6 +248,11 @@ def test_times_are_measured_once_and_shared_rows_with_table_5(tmp_path, timing):
     assert [ratio.ours for ratio in state.ratios] == [1.41]
 
 
+def found(images: int) -> SimpleNamespace:
+    """What a check of the data returns."""
+    return SimpleNamespace(splits={"val_dataloader": Split("val", images, (), None)})
+
+
 @pytest.fixture
 def trainings(monkeypatch) -> list[dict]:
     """Trainings that only leave their result, on data that are whole; how each was called."""
@@ -260,7 +266,7 @@ def trainings(monkeypatch) -> list[dict]:
         train_result(save_into, ap=25.0, backbone=backbone, config=config)
 
     monkeypatch.setattr(run, "train", train)
-    monkeypatch.setattr(run, "check_data", lambda cfg: [Split("val", 5000, (), None)])
+    monkeypatch.setattr(run, "check_data", lambda cfg: found(5000))
     return calls
 
 
@@ -303,7 +309,7 @@ def test_a_finished_run_that_fills_no_cell_is_not_replaced(tmp_path, trainings):
 
 
 def test_what_cannot_be_trained_is_said_once_with_its_reason(tmp_path, trainings, monkeypatch):
-    monkeypatch.setattr(run, "check_data", lambda cfg: [Split("val", 79, (), None)])
+    monkeypatch.setattr(run, "check_data", lambda cfg: found(79))
     (problem,) = run_table(6, [tmp_path], data_root=Path("/data"))
     assert problem.startswith("ssdlite_mobilenet_v1, ssdlite_mobilenet_v2, ")
     assert problem.endswith("/data has 79 of 5000 validation images.")
@@ -347,6 +353,6 @@ def test_the_tool_measures_when_asked_to(tmp_path, tool, timing, capsys):
 
 
 def test_the_tool_says_what_it_did_not_train(tmp_path, tool, trainings, monkeypatch, capsys):
-    monkeypatch.setattr(run, "check_data", lambda cfg: [Split("val", 79, (), None)])
+    monkeypatch.setattr(run, "check_data", lambda cfg: found(79))
     assert tool("table9", tmp_path, "--run") == 0
     assert "not trained: mask_rcnn_efficientnet_b0, " in capsys.readouterr().err

@@ -1,15 +1,23 @@
-"""Recorded output, and how to rewrite it after a change that is meant: ``python tests/update_golden.py leaderboard``.
+"""Recorded output, and how to rewrite it after a change that is meant: ``make golden`` and ``make tables``.
 
-Read the diff before it is committed.
+``python tests/update_golden.py leaderboard`` rewrites one alone. Read the diff before it is committed.
 """
 
+import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmark.leaderboard import find_runs, make_report, render
+from tabulate import tabulate
 
+from benchmark.golden import Counts, count_everything, differences, model_rows
+from benchmark.leaderboard import find_runs, make_report, render
+from benchmark.markers import replace_between_markers
+from benchmark.paper_tables import compare_complexity, complexity_rows
+
+README = Path(__file__).parents[1] / "README.md"
+COMPLEXITY = Path(__file__).parent / "golden" / "complexity.json"
 LEADERBOARD = Path(__file__).parent / "golden" / "leaderboard"
 # File -> format, and whether the paper's figures stand in it.
 LEADERBOARDS = {
@@ -39,7 +47,39 @@ def _update_leaderboards() -> None:
         (LEADERBOARD / name).write_text(leaderboard(name), encoding="utf-8")
 
 
-_UPDATES: dict[str, Callable[[], None]] = {"leaderboard": _update_leaderboards}
+def recorded_counts() -> Counts:
+    """Return the recorded params and multiply-adds."""
+    return json.loads(COMPLEXITY.read_text())
+
+
+def _update_complexity() -> None:
+    found = count_everything()
+    print("\n".join(differences(recorded_counts() if COMPLEXITY.exists() else {}, found)) or "no count has changed")
+    COMPLEXITY.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _models() -> str:
+    return tabulate(model_rows(recorded_counts()), "keys", "github", disable_numparse=True)
+
+
+def _table_6() -> str:
+    return tabulate(complexity_rows(compare_complexity(6)), "keys", "github")
+
+
+# The README's generated parts, by the name of their markers.
+BLOCKS: dict[str, Callable[[], str]] = {"models": _models, "table6": _table_6}
+
+
+def _update_tables() -> None:
+    for name, make in BLOCKS.items():
+        replace_between_markers(README, make(), name)
+
+
+_UPDATES: dict[str, Callable[[], None]] = {
+    "leaderboard": _update_leaderboards,
+    "complexity": _update_complexity,
+    "tables": _update_tables,
+}
 
 if __name__ == "__main__":
     for asked in sys.argv[1:] or _UPDATES:

@@ -18,23 +18,28 @@ def main() -> None:
     parser.add_argument("data", metavar="NAME|CONFIG", help="coco, food101, cars, aircraft, flowers102, imagefolder")
     parser.add_argument("--data-root", type=Path, help="folder of the data (default: DATA_ROOT, then the config's)")
     parser.add_argument("--allow-partial", action="store_true", help="accept fewer images than the official ones")
+    parser.add_argument("--demo", action="store_true", help="of a config: check its generated data")
+    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change the config")
     parser.add_argument("--decode", action="store_true", help="decode every picture too, and compare their content")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
-    args = parser.parse_args()
+    args = vars(parser.parse_args())
+    name, decode, as_json = (args.pop(key) for key in ("data", "decode", "json"))
 
     from tabulate import tabulate
 
     from benchmark.config import DATA_CONFIGS, load_config, load_data_config
     from benchmark.preflight import Depth, Preflight, table_row
 
-    load = load_data_config if args.data in DATA_CONFIGS else load_config
-    cfg = load(
-        args.data if args.data in DATA_CONFIGS else Path(args.data),
-        data_root=args.data_root,
-        allow_partial=args.allow_partial,
+    options, demo = args.pop("cfg_options"), args.pop("demo")
+    if name in DATA_CONFIGS and (options or demo):
+        parser.error("--demo and --cfg-options belong to a config, not to a data set's name")
+    cfg = (
+        load_data_config(name, **args)
+        if name in DATA_CONFIGS
+        else load_config(Path(name), options=options, demo=demo, **args)
     )
-    rows = list(Preflight(cfg, depth=Depth.DECODE if args.decode else Depth.FULL).rows())
-    if args.json:
+    rows = list(Preflight(cfg, depth=Depth.DECODE if decode else Depth.FULL).rows())
+    if as_json:
         print(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
     else:
         widths = [None, 50, None, None, 60]

@@ -32,9 +32,11 @@ def main() -> None:
     options = Options(**{name: args.pop(name) for name in common})
     found = predict(options, **args)
     print(f"{found.detections} detections in {found.pictures} pictures are in {args['out']}")
+    if found.not_finite:
+        print(f"left out {found.not_finite} detections whose score or box is not finite", file=sys.stderr)
     for path, reason in found.unreadable.items():
         print(f"skipped {path}: {reason}", file=sys.stderr)
-    sys.exit(1 if found.unreadable else 0)
+    sys.exit(1 if found.unreadable or found.not_finite else 0)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from benchmark.unreadable import open_picture
+from benchmark.reading import open_picture, to_rgb
 
 # In evaluation a reduced picture keeps twice the pixels needed, so that the reduction leaves no trace in the figures.
 _EVAL_MARGIN = 2.0
@@ -26,7 +26,7 @@ def decode_reduced(image: Image.Image, width: float, height: float) -> Image.Ima
     Orientation tags are not applied, as torchvision does not.
     """
     image.draft("RGB", (math.ceil(width), math.ceil(height)))
-    return image.convert("RGB")
+    return to_rgb(image)
 
 
 @TRANSFORMS.register_module()

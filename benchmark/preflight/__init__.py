@@ -3,12 +3,10 @@
 Imports no MMDetection, and for COCO no torch, unless a check needs them.
 """
 
-import logging
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 
 from benchmark.config import DATALOADERS, complete_model
 from benchmark.errors import UserError
@@ -18,9 +16,7 @@ from benchmark.preflight.rows import Row, table_row
 from benchmark.preflight.run import RUN, check_disk, check_learning_rate, check_weights
 from benchmark.preflight.splits import Depth, Split, Use, check_split
 
-__all__ = ["Depth", "Preflight", "Row", "Split", "check_coco", "check_data", "read_annotations", "table_row"]
-
-_LOGGER = logging.getLogger(__name__)
+__all__ = ["Depth", "Preflight", "Row", "Split", "check_data", "read_annotations", "table_row"]
 
 
 class Preflight:
@@ -32,11 +28,13 @@ class Preflight:
         depth: how far the checks go.
 
     Attributes:
-        splits: those that could be read, as ``rows`` goes on.
+        splits: those that could be read, by loader, as ``rows`` goes on.
+        warnings: what a run will pass over, after ``check_data``.
     """
 
     def __init__(self, cfg: Config, loaders: Sequence[str] = DATALOADERS, depth: Depth = Depth.FULL) -> None:
         self.splits: dict[str, Split] = {}
+        self.warnings: list[str] = []
         self._cfg, self._loaders, self._depth = cfg, loaders, depth
 
     def rows(self) -> Iterator[Row]:
@@ -94,40 +92,19 @@ class Preflight:
                 yield Row(RUN, "model", "error", None, (), str(error))
 
 
-def check_data(cfg: Config, loaders: Sequence[str] = DATALOADERS) -> list[Split]:
-    """Check quickly what a run is about to use, log in a line each what it will pass over, and return the splits.
+def check_data(cfg: Config, loaders: Sequence[str] = DATALOADERS) -> Preflight:
+    """Check quickly what a run is about to use; the result says what it holds, and what the run will pass over.
 
     Raises:
         UserError: the first thing that is wrong.
     """
     preflight = Preflight(cfg, loaders, Depth.QUICK)
-    _heed(preflight.rows())
-    return list(preflight.splits.values())
-
-
-def check_coco(root: Path, annotations: Path, images: Path, classes: Sequence[str]) -> None:
-    """Check quickly one split in COCO's layout, which is to be evaluated, against the class names of a config.
-
-    Raises:
-        UserError: the first thing that is wrong.
-    """
-    dataset = ConfigDict(
-        type="CocoDetection",
-        data_root=str(root),
-        ann_file=str(annotations.absolute()),
-        data_prefix={"img": str(images.absolute())},
-        metainfo={"classes": tuple(classes)},
-    )
-    _heed(check_split(dataset, Use(training=False), Depth.QUICK))
-
-
-def _heed(rows: Iterable[Row]) -> None:
-    """Raise at the first error, and log warnings."""
-    for row in rows:
+    for row in preflight.rows():
         if row.status == "error":
             raise UserError(row.message)
         if row.status == "warning":
-            _LOGGER.warning(row.message)
+            preflight.warnings.append(row.message)
+    return preflight
 
 
 def _numbers_of_classes(cfg: Config) -> Iterator[tuple[str, int]]:

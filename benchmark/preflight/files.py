@@ -4,18 +4,17 @@ import contextlib
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
 from benchmark.console import track_progress
 from benchmark.errors import UserError
 from benchmark.preflight.rows import Outcome, Row, found_row, printable
+from benchmark.reading import open_picture, to_rgb
 
 _SAMPLE = 64  # pictures whose header is read before a run
 _FEW = 256  # pictures that are not worth a second process, and that a process takes at once
@@ -139,9 +138,7 @@ def _digest_alike(*splits: Pictures) -> None:
 
 def _examine_all(pictures: Pictures, chosen: Sequence[int], decode: bool) -> dict[str, list[str]]:
     """Return what is wrong with the chosen pictures, by kind, on all cores if they are many."""
-    from benchmark.unreadable import open_picture  # takes PyTorch with it
-
-    examine = partial(_examine, open_picture, decode)
+    examine = partial(_examine, decode)
     jobs = [(pictures.path(pictures.names[i]), pictures.sizes and pictures.sizes[i]) for i in chosen]
     found: dict[str, list[str]] = defaultdict(list)
     with ExitStack() as stack:
@@ -163,9 +160,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _examine(
-    open_picture: Callable[[str], AbstractContextManager[Image.Image]], decode: bool, job: tuple[str, Size | None]
-) -> tuple[str | None, str, bytes | None]:
+def _examine(decode: bool, job: tuple[str, Size | None]) -> tuple[str | None, str, bytes | None]:
     """Return what is wrong with a picture, if anything, the details, and the hash of a file that was decoded."""
     path, annotated = job
     try:
@@ -175,7 +170,7 @@ def _examine(
             size = image.size
             on_the_side = size != annotated and image.getexif().get(_ORIENTATION) in _ON_THE_SIDE
             if decode:
-                image.convert("RGB")
+                to_rgb(image)
         digest = _digest(path) if decode else None
     except (OSError, ValueError, UserError) as error:
         return UNREADABLE, printable(str(error.__cause__ or error)), None

@@ -90,7 +90,8 @@ def check_disk(cfg: Config, params: int) -> Row:
     checkpoints = cfg.default_hooks.checkpoint.get("keep", 1) + 1
     needed = _BYTES * params * (checkpoints * (1 + states) + 1)
     folder = next(place for place in (work_dir, *work_dir.parents) if place.exists())
-    free = shutil.disk_usage(folder).free
+    # Checkpoints that are there give way to new ones.
+    free = shutil.disk_usage(folder).free + sum(path.stat().st_size for path in work_dir.glob("*.pth"))
     text = f"{_gigabytes(needed)} needed, {_gigabytes(free)} free at {folder}"
     check = "disk space for checkpoints"
     if needed <= free:

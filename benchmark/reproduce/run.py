@@ -99,7 +99,7 @@ def _train(options: Options, batch_size: int | None, precision: str) -> str | No
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     batch = batch_size or max(1, cfg.auto_scale_lr.base_batch_size // processes)
     try:
-        found = check_data(cfg)[-1].images
+        found = check_data(cfg).splits["val_dataloader"].images
     except UserError as error:
         return str(error)
     if found != cfg.get("val_images", found):
