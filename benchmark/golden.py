@@ -80,4 +80,6 @@ def _changes(recorded: Count | None, found: Count | None) -> Iterator[str]:
 
 
 def _cell(count: Count | None) -> str:
-    return f"{count['params'] / 1e6:.2f} / {count['macs'] / 1e9:.3g}" if count else "-"
+    if count is None:
+        return "-"
+    return f"{count['params'] / 1e6:.2f} / {count['macs'] / 1e9:#.3g}".removesuffix(".")
