@@ -64,7 +64,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         os.close(folder)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise UserError(
-            f"Could not write {path}: {error}. Earlier files are intact; make room and --resume."
+            f"Could not write {path}: {error}. Earlier files are intact: make room and run it again, a training with "
+            "--resume."
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -111,8 +111,7 @@ class DecodedSSDLite(nn.Module):
         """Map (1, 3, H, W) RGB in 0..255 to xyxy boxes (1, A, 4) in pixels and scores (1, A, classes) in 0..1."""
         head, normalisation = self.detector.bbox_head, self.detector.data_preprocessor
         maps = self.detector.neck(self.detector.backbone((image - normalisation.mean) / normalisation.std))
-        logits, deltas = head(maps)
-        logits, deltas = _flatten_levels(logits, head.cls_out_channels), _flatten_levels(deltas, 4)
+        logits, deltas = head.flatten(*head(maps))
         scores = logits.sigmoid() if head.use_sigmoid_cls else logits.softmax(-1)[..., :-1]  # background is last
         boxes = head.bbox_coder.decode(self.anchors, deltas[0], max_shape=self.size)
         return boxes[None], scores
@@ -333,11 +332,6 @@ def _samples(pictures: Pictures) -> Iterator[dict]:
         if isinstance(sample, Unreadable):
             raise UserError(f"{sample.path} cannot be read to check the export on: {sample.reason}.")
         yield sample
-
-
-def _flatten_levels(levels: Sequence[Tensor], channels: int) -> Tensor:
-    # (N, A * channels, H, W) -> (N, H * W * A, channels), the maps one after the other
-    return torch.cat([level.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, channels)) for level in levels], dim=1)
 
 
 def _session(model: "ModelProto") -> Callable[[Tensor], list[Tensor]]:

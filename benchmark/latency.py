@@ -25,7 +25,7 @@ from benchmark.energy import nvml_joules, rapl_joules
 from benchmark.errors import UserError
 from benchmark.folding import fold_batch_norm
 from benchmark.paper_tables import Row, read_table
-from benchmark.precision import PRECISIONS
+from benchmark.precision import autocast, check_precision
 from benchmark.tasks import TASKS
 
 MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous_format": torch.contiguous_format}
@@ -224,7 +224,7 @@ def _measure(models: Sequence[str], settings: Settings) -> tuple[list[Latency], 
     if settings.threads:
         torch.set_num_threads(settings.threads)
     try:
-        with torch.no_grad(), _autocast(settings):
+        with torch.no_grad(), autocast(settings.precision, settings.device):
             subjects = [_prepare(model, settings) for model in models]
             warm_up, stable = _warm_up(subjects)
             rounds = track_progress(range(settings.runs), "timing")
@@ -269,15 +269,7 @@ def _check(settings: Settings) -> None:
         value = getattr(settings, name)
         if value is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} takes a number from 1, found {value}.")
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("PyTorch finds no GPU here: give --device cpu.")
-    if settings.precision == "fp16" and settings.device == "cpu":
-        raise UserError("fp16 needs a GPU: give --precision bf16 or fp32 on a CPU.")
-
-
-def _autocast(settings: Settings) -> torch.autocast:
-    dtype = PRECISIONS[settings.precision]
-    return torch.autocast(settings.device, dtype=dtype, enabled=dtype is not None)
+    check_precision(settings.precision, settings.device)
 
 
 def _prepare(name: str, settings: Settings) -> _Subject:

@@ -15,13 +15,15 @@ from benchmark.errors import UserError
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def check_precision(precision: str) -> torch.device:
-    """Return this process's device.
+def check_precision(precision: str, device: str | None = None) -> torch.device:
+    """Return a device, ``cpu`` or ``cuda``; this process's unless one is named.
 
     Raises:
-        UserError: a precision of ``PRECISIONS`` that the device does not have.
+        UserError: no such device, or a precision of ``PRECISIONS`` that it does not have.
     """
-    device = torch.device(get_device())
+    device = torch.device(device or get_device())
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("PyTorch finds no GPU here: give --device cpu.")
     if precision == "fp16" and device.type == "cpu":
         raise UserError("fp16 needs a GPU: give --precision bf16 or fp32 on a CPU.")
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
@@ -30,14 +32,10 @@ def check_precision(precision: str) -> torch.device:
 
 
 @contextmanager
-def autocast(precision: str) -> Iterator[None]:
-    """Run the block in a precision of ``PRECISIONS`` on this process's device.
-
-    Raises:
-        UserError: a precision this device does not have.
-    """
-    device, dtype = check_precision(precision), PRECISIONS[precision]
-    with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+def autocast(precision: str, device: str | None = None) -> Iterator[None]:
+    """Run the block in a precision of ``PRECISIONS``; the rest as in ``check_precision``."""
+    dtype = PRECISIONS[precision]
+    with torch.autocast(check_precision(precision, device).type, dtype=dtype, enabled=dtype is not None):
         yield
 
 

@@ -1,8 +1,10 @@
 """A detector on pictures of the user's own: detections drawn, and written in COCO's results format."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from benchmark.config import complete_model
 from benchmark.console import track_progress
 from benchmark.engine import Options, load_options
 from benchmark.errors import UserError
-from benchmark.precision import PRECISIONS
+from benchmark.precision import autocast, check_precision
 from benchmark.preflight import read_annotations
 from benchmark.reading import UnreadableImageError, open_picture, to_rgb
 from benchmark.tasks import TASKS
@@ -120,7 +122,7 @@ def predict(
         raise UserError(f"--score-threshold takes a score in 0..1, found {score_threshold}.")
     if cfg.val_dataloader.batch_size < 1:
         raise UserError(f"--batch-size takes a number of pictures from 1, found {cfg.val_dataloader.batch_size}.")
-    device = _check_device(device, options.precision)
+    device = check_precision(options.precision, None if device == "auto" else device)
     _check_out(source, out)
     paths = find_pictures(source, leave_out=out)
     root = source if source.is_dir() else source.parent
@@ -131,7 +133,7 @@ def predict(
 
     names = dict(zip(ids, cfg.val_dataloader.dataset.metainfo.classes, strict=True))
     images, detections, not_finite, unreadable = [], [], 0, {}
-    found = _detect(detector, cfg, paths, ids, _autocast(device, options.precision))
+    found = _detect(detector, cfg, paths, ids, partial(autocast, options.precision, device.type))
     for picture in track_progress(found, "pictures", total=len(paths)):
         if isinstance(picture, Unreadable):
             unreadable[picture.path] = picture.reason
@@ -236,21 +238,6 @@ def category_ids(cfg: Config) -> list[int]:
     return list(range(1, len(classes) + 1))
 
 
-def _check_device(device: str, precision: str) -> str:
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("PyTorch finds no GPU here: give --device cpu.")
-    if device == "cpu" and precision == "fp16":
-        raise UserError("fp16 needs a GPU: give --precision bf16 or fp32 on a CPU.")
-    return device
-
-
-def _autocast(device: str, precision: str) -> torch.autocast:
-    dtype = PRECISIONS[precision]
-    return torch.autocast(device, dtype=dtype, enabled=dtype is not None)
-
-
 def _check_out(source: Path, out: Path) -> None:
     """Refuse a folder in which a picture of the user's could be overwritten."""
     folder = source if source.is_dir() else source.parent
@@ -279,7 +266,11 @@ def _targets(paths: Sequence[Path], root: Path, out: Path) -> dict[Path, Path]:
 
 
 def _detect(
-    detector: nn.Module, cfg: Config, paths: Sequence[Path], ids: Sequence[int], precision: torch.autocast
+    detector: nn.Module,
+    cfg: Config,
+    paths: Sequence[Path],
+    ids: Sequence[int],
+    precision: Callable[[], AbstractContextManager],
 ) -> Iterator[tuple[dict, list[dict], int] | Unreadable]:
     """Yield, for each picture, its id and size, its detections and how many were not finite, or why there are none."""
     from benchmark.metrics import CocoAP, to_coco
@@ -291,7 +282,7 @@ def _detect(
         if not readable:
             continue
         try:
-            with torch.no_grad(), precision:
+            with torch.no_grad(), precision():
                 samples = detector.test_step(pseudo_collate(readable))
         except torch.OutOfMemoryError as error:
             raise UserError(

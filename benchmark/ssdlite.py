@@ -214,6 +214,10 @@ class SSDLiteHead(AnchorHead):
         deltas = [conv(x).float() for conv, x in zip(self.reg_convs, maps, strict=True)]
         return scores, deltas
 
+    def flatten(self, logits: Sequence[Tensor], deltas: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the maps of ``forward`` as logits (N, A, classes) and deltas (N, A, 4), one map after the other."""
+        return _flatten_levels(logits, self.cls_out_channels), _flatten_levels(deltas, 4)
+
     def loss_by_feat(
         self,
         cls_scores: list[Tensor],
@@ -229,8 +233,7 @@ class SSDLiteHead(AnchorHead):
             anchors, valid, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore=batch_gt_instances_ignore
         )
         labels, label_weights, box_targets, box_weights = (torch.cat(levels, dim=1) for levels in targets)
-        logits = _flatten_levels(cls_scores, self.cls_out_channels)  # (N, A, classes)
-        deltas = _flatten_levels(bbox_preds, 4)  # (N, A, 4)
+        logits, deltas = self.flatten(cls_scores, bbox_preds)  # (N, A, classes), (N, A, 4)
         positives = (labels >= 0) & (labels < self.num_classes)
         normaliser = positives.sum().clamp(min=1)
         loss_cls = self.loss_cls(logits, labels, label_weights, positives)
@@ -238,7 +241,7 @@ class SSDLiteHead(AnchorHead):
         return {"loss_cls": loss_cls / normaliser, "loss_bbox": (loss_bbox * box_weights).sum() / normaliser}
 
 
-def _flatten_levels(levels: list[Tensor], channels: int) -> Tensor:
+def _flatten_levels(levels: Sequence[Tensor], channels: int) -> Tensor:
     # (N, A * channels, H, W) -> (N, H * W * A, channels), the maps one after the other
     return torch.cat([level.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, channels)) for level in levels], dim=1)
 

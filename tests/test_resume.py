@@ -176,11 +176,27 @@ def test_a_full_disk_leaves_the_last_checkpoint(run, demo_data, tmp_path):
     process.start()
     process.join(120)
     assert process.exitcode == 1
-    assert re.search(
-        r"Could not write .*iter_3\.pth.*intact; make room and --resume", (folder / "error.txt").read_text()
-    )
+    assert re.search(r"Could not write .*iter_3\.pth.*intact: make room.*--resume", (folder / "error.txt").read_text())
     assert newest_intact(folder) == (folder / "iter_2.pth", [])
     assert not list(folder.glob(".*"))
+
+
+def test_a_folder_that_cannot_be_written_is_named(demo_data, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="Not a directory: .*file/run"):
+        train(options(demo_data, tmp_path / "file/run"), steps=1)
+
+
+def test_a_disk_without_room_for_the_checkpoints_is_named_before_training(demo_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(0, 0, 10_000_000))
+    with pytest.raises(UserError, match=r"Too little room for checkpoints: 0\.\d+ GB needed, 0\.01 GB free"):
+        train(options(demo_data, tmp_path), steps=1)
+    assert not list_checkpoints(tmp_path)
+
+
+def test_what_was_noticed_before_a_run_stands_in_its_log(demo_data, tmp_path):
+    train(options(demo_data, tmp_path, "auto_scale_lr.enable=False"), steps=1)
+    assert (tmp_path / "run.log").read_text().count("belongs to batch 8 and is not scaled to batch 4") == 1
 
 
 @pytest.mark.parametrize("number", STOPPING)
