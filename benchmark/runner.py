@@ -1,5 +1,6 @@
 """MMEngine's Runner with a flat run folder, safe checkpoints, channels_last, and CPUs under torchrun."""
 
+import copy
 import logging
 import os
 from functools import cached_property
@@ -138,9 +139,11 @@ class BenchmarkRunner(Runner):
         return checkpoint
 
     def dump_config(self) -> None:
-        """Write the resolved config into the run's folder when it trains."""
+        """Write the resolved config, without where it went on from, into the run's folder when it trains."""
         if is_main_process() and self._train_loop is not None:
-            self.cfg.dump(str(Path(self.work_dir) / "config.py"))
+            cfg = copy.deepcopy(self.cfg)
+            cfg.resume, cfg.load_from = False, None
+            cfg.dump(str(Path(self.work_dir) / "config.py"))
 
 
 def _is_for_terminal(record: logging.LogRecord) -> bool:

@@ -13,7 +13,7 @@ from PIL import Image
 from test_metrics import pycocotools_ap
 
 from benchmark.checkpoints import list_checkpoints, load_checkpoint, write_atomically
-from benchmark.config import CONFIGS
+from benchmark.config import CONFIGS, load_config
 from benchmark.engine import Options, evaluate, format_figures, train
 from benchmark.errors import UserError
 from benchmark.metrics import STATS
@@ -92,6 +92,8 @@ def test_resuming_goes_on_where_the_run_stopped(run, demo_data, tmp_path):
     assert len(losses(tmp_path)) == 2
     assert resumed.metrics.keys() == result.metrics.keys()
     assert resumed.training.hours > 0
+    again = load_config(tmp_path / "config.py")  # a config like any other
+    assert (again.name, again.resume, again.load_from) == ("ssdlite_rexnet_x1.0", False, None)
     assert [path.name for path in list_checkpoints(tmp_path)] == ["iter_2.pth", "iter_4.pth"]
 
 

@@ -1,10 +1,10 @@
 """Laid over any detection config by --demo: generated data and a schedule that two CPU cores finish in minutes.
 
 The networks start from random weights, since the demo must run without a network, and so their BN is trained.
-250 iterations x 8 images / 400 pictures = 5 epochs.
+300 iterations x 8 images / 400 pictures = 6 epochs.
 """
 
-max_iters = 250
+max_iters = 300
 warmup_iters = 25
 learning_rate = 0.02
 batch_size = 8  # images a process
