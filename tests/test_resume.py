@@ -130,7 +130,7 @@ def test_all_checkpoints_damaged_is_named(run, demo_data, tmp_path):
 
 def test_another_config_other_data_and_another_seed_are_refused(run, demo_data, tmp_path):
     folder = copy(run, tmp_path)
-    with pytest.raises(UserError, match=r"optim_wrapper\.optimizer\.lr: 0\.02 then, 0\.5 now"):
+    with pytest.raises(UserError, match=r"optim_wrapper\.optimizer\.lr: 0\.014 then, 0\.5 now"):
         train(options(demo_data, folder, "optim_wrapper.optimizer.lr=0.5"), steps=3, resume=True)
     with pytest.raises(UserError, match=r"seed: 0 then, 1 now"):
         train(options(demo_data, folder), steps=3, resume=True, seed=1)
@@ -195,8 +195,8 @@ def test_a_disk_without_room_for_the_checkpoints_is_named_before_training(demo_d
 
 
 def test_what_was_noticed_before_a_run_stands_in_its_log(demo_data, tmp_path):
-    train(options(demo_data, tmp_path, "auto_scale_lr.enable=False"), steps=1)
-    assert (tmp_path / "run.log").read_text().count("belongs to batch 8 and is not scaled to batch 4") == 1
+    train(options(demo_data, tmp_path, "auto_scale_lr.enable=False", batch_size=2), steps=1)
+    assert (tmp_path / "run.log").read_text().count("belongs to batch 4 and is not scaled to batch 2") == 1
 
 
 @pytest.mark.parametrize("number", STOPPING)

@@ -1,13 +1,13 @@
 """Laid over any detection config by --demo: generated data and a schedule that two CPU cores finish in minutes.
 
 The networks start from random weights, since the demo must run without a network, and so their BN is trained.
-300 iterations x 8 images / 400 pictures = 6 epochs.
+600 iterations x 4 images / 400 pictures = 6 epochs.
 """
 
-max_iters = 300
-warmup_iters = 25
-learning_rate = 0.02
-batch_size = 8  # images a process
+max_iters = 600
+warmup_iters = 50
+learning_rate = 0.014
+batch_size = 4  # images a process
 workers = 2
 dropped_augmentations = ("Expand", "MinIoURandomCrop", "PhotoMetricDistortion")  # they pay over hundreds of epochs
 
@@ -26,6 +26,6 @@ param_scheduler = [
     dict(type="CosineAnnealingLR", by_epoch=False, begin=warmup_iters, end=max_iters, eta_min=0.0),
 ]
 auto_scale_lr = dict(enable=True, base_batch_size=batch_size)
-default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=100))
-log_processor = dict(window_size=10)
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=200))
+log_processor = dict(window_size=20)
 model = dict(backbone=dict(pretrained=None, frozen_stages=-1, norm_eval=False, norm_requires_grad=True))

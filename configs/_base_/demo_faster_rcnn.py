@@ -7,6 +7,8 @@ _base_ = "./demo.py"
 
 max_iters = 200
 warmup_iters = 25
+learning_rate = 0.02
+batch_size = 8  # images a process
 channels = 96  # of the pyramid and the heads on it
 box_features = 256  # of the box head's two layers
 rois = 64  # sampled for the box and mask heads, an image
@@ -14,6 +16,12 @@ proposals = 200
 
 demo = dict(scale=(256, 256))  # px, (longest, shortest) side
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+train_dataloader = dict(batch_size=batch_size)
+val_dataloader = dict(batch_size=batch_size)
+optim_wrapper = dict(optimizer=dict(lr=learning_rate))
+auto_scale_lr = dict(base_batch_size=batch_size)
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=100))
+log_processor = dict(window_size=10)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=warmup_iters),
     dict(type="CosineAnnealingLR", by_epoch=False, begin=warmup_iters, end=max_iters, eta_min=0.0),
