@@ -21,6 +21,8 @@ from benchmark.checkpoints import load_checkpoint
 from benchmark.errors import UserError, as_user_errors
 from benchmark.signals import StopSignals, leave_signals_to_the_main_process
 
+_LONGEST_WAIT = 600  # s, for a batch from data-loading processes
+
 
 def init_distributed(launcher: str) -> str:
     """Join the process group, with NCCL on GPUs and gloo on CPUs, and return the launcher's name for MMEngine.
@@ -79,9 +81,11 @@ class BenchmarkRunner(Runner):
 
     @staticmethod
     def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> DataLoader:
-        """Build a data loader as MMEngine does, whose processes leave signals to this one."""
-        worker = {"worker_init_fn": {"type": leave_signals_to_the_main_process}}
-        return Runner.build_dataloader({**dataloader, **worker}, *args, **kwargs)
+        """Build a data loader as MMEngine does; its processes leave signals to this one, and have limited time."""
+        if isinstance(dataloader, dict) and dataloader.get("num_workers"):
+            worker = {"worker_init_fn": {"type": leave_signals_to_the_main_process}}
+            dataloader = {"timeout": _LONGEST_WAIT, **dataloader, **worker}
+        return Runner.build_dataloader(dataloader, *args, **kwargs)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up as MMEngine does, with logs directly in the run's folder instead of one named by the time."""

@@ -1,5 +1,6 @@
 """Signals that end a training in good order: a checkpoint, one line, and exit status 128 + signal."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -10,6 +11,7 @@ from benchmark.errors import UserError
 
 # Ctrl-C; what schedulers and torchrun send; Slurm's warning before the time is up (--signal=USR1@60).
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_PATIENCE = 1.0  # s
 
 
 class StoppedError(UserError):
@@ -49,14 +51,20 @@ class StopSignals:
 
 
 def leave_signals_to_the_main_process(*_: Any) -> None:
-    """Let a data-loading process end when its main process says so, whoever else sends ``STOPPING`` signals to all."""
+    """Let a data-loading process end when its main process says so or is gone, and not when others send signals to all.
+
+    By itself it would outlive a killed main process where it waits to hand on a sample that nobody reads any more, and
+    would keep open that process's connections.
+    """
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN if number != signal.SIGTERM else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_obey, args=(multiprocessing.parent_process().pid,), daemon=True).start()
 
 
 def _obey(parent: int) -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
-        pass
+    while os.getppid() == parent:
+        received = signal.sigtimedwait({signal.SIGTERM}, _PATIENCE)
+        if received and received.si_pid == parent:
+            break
     os._exit(0)

@@ -7,6 +7,7 @@ for bit.
 """
 
 import argparse
+import dataclasses
 import functools
 import multiprocessing
 import os
@@ -177,7 +178,10 @@ def train_one(work_dir: Path, data_root: Path, kill_at: Sequence[int]) -> int:
     """Train under torchrun; in each round another process kills itself."""
     round_, rank = (int(os.environ[name]) for name in ("TORCHELASTIC_RESTART_COUNT", "RANK"))
     hooks = [KillHook(kill_at[round_], 0.1)] if round_ < len(kill_at) and rank == round_ % 2 else []
-    train(settings("ssdlite", work_dir, data_root, workers=1), steps=8, save_interval="1", hooks=hooks)
+    options = settings("ssdlite", work_dir, data_root, workers=1)
+    patience = [f"{loader}_dataloader.timeout=60" for loader in ("train", "val")]
+    options = dataclasses.replace(options, cfg_options=[*options.cfg_options, *patience])
+    train(options, steps=8, save_interval="1", hooks=hooks)
     if hooks:
         time.sleep(60)
     return 0

@@ -16,10 +16,12 @@ from pathlib import Path
 
 import killing
 import numpy as np
+import psutil
 import pytest
 import torch
 from helpers import REPOSITORY
 from test_train import options
+from torch.utils.data import DataLoader
 
 from benchmark.checkpoints import list_checkpoints, load_checkpoint, newest_intact
 from benchmark.determinism import SampleStream
@@ -253,6 +255,35 @@ def test_a_loading_process_ends_with_its_parent_only():
     process.terminate()
     process.join(5)
     assert process.exitcode == 0
+
+
+class _Large(torch.utils.data.Dataset):
+    def __len__(self) -> int:
+        return 100
+
+    def __getitem__(self, index: int) -> str:
+        return "x" * 1_000_000  # more than a pipe holds
+
+
+def _die_while_loading(connection) -> None:
+    loader = DataLoader(_Large(), num_workers=2, collate_fn=list, worker_init_fn=leave_signals_to_the_main_process)
+    samples = iter(loader)
+    next(samples)
+    connection.send([process.pid for process in psutil.Process().children()])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_loading_processes_do_not_outlive_a_killed_main_process():
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=_die_while_loading, args=(theirs,))
+    process.start()
+    loading = ours.recv()
+    process.join()
+    assert len(loading) == 2
+    deadline = time.monotonic() + 10
+    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in loading):
+        assert time.monotonic() < deadline, "they live on"
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(
