@@ -5,9 +5,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 RUNS ?= work_dirs
 
-# glibc keeps freed memory instead of giving it back to the kernel and asking again: a fifth faster on CPUs.
-export MALLOC_MMAP_MAX_ := 0
-export MALLOC_TRIM_THRESHOLD_ := 4000000000
+# glibc keeps freed memory instead of giving it back to the kernel and asking again: a fifth faster on CPUs. In a long
+# training that memory would become fragmented and grow.
+demo: export MALLOC_MMAP_MAX_ := 0
+demo: export MALLOC_TRIM_THRESHOLD_ := 4000000000
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-all demo-finetune test kills golden tables screenshot lint format lock clean

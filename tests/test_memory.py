@@ -14,7 +14,7 @@ from benchmark.engine import Options, train
 
 ITERATIONS, EVERY = 1000, 10
 SMALL_PICTURES = "train_dataloader.dataset.pipeline.2.scale=(64,64)"
-MOST_GROWTH = 10e6  # bytes from the second to the last fifth; a picture kept each iteration would be 20 times that
+MOST_GROWTH = 20e6  # bytes from the second to the last fifth; a picture kept each iteration would be ten times that
 
 
 class MemoryHook(Hook):
@@ -44,6 +44,7 @@ def _train(options: Options, iterations: int, path: Path, leak: int) -> None:
 def growth(data: Path, folder: Path, iterations: int, leak: int = 0) -> float:
     """Bytes by which the processes of a training grow between its second and its last fifth."""
     settings = [*SMALL, "train_images=16", "val_images=6", "train_dataloader.num_workers=1", SMALL_PICTURES]
+    settings.append(f"train_cfg.val_interval={iterations}")  # not between the two fifths: it begins other processes
     config = CONFIGS / "ssdlite_rexnet_x1.0.py"
     options = Options(config, work_dir=folder, data_root=data, demo=True, batch_size=2, cfg_options=settings)
     path = folder / "memory.txt"
@@ -61,4 +62,4 @@ def test_memory_does_not_grow(demo_data, tmp_path):
 
 
 def test_a_leak_would_be_seen(demo_data, tmp_path):
-    assert growth(demo_data, tmp_path, 150, leak=200_000) > MOST_GROWTH
+    assert growth(demo_data, tmp_path, 300, leak=200_000) > MOST_GROWTH
