@@ -103,8 +103,8 @@ def train(
         runner = _build_training(cfg, options, resume=resume, overwrite=overwrite)
         for hook in hooks:
             runner.register_hook(hook)
-    runner.train()
-    return _finish(runner, cfg, "fp32", _training_record(runner, cfg, options.precision), pictures=pictures)
+        runner.train()
+        return _finish(runner, cfg, "fp32", _training_record(runner, cfg, options.precision), pictures=pictures)
 
 
 def evaluate(
@@ -149,10 +149,9 @@ def evaluate(
         runner.load_or_resume()
         with autocast(options.precision):
             runner.val()
-    training = previous.training if previous else None
-    return _finish(
-        runner, cfg, options.precision, training, out=out, pictures=pictures, per_class=per_class, bootstrap=bootstrap
-    )
+        training = previous.training if previous else None
+        extras = {"out": out, "pictures": pictures, "per_class": per_class, "bootstrap": bootstrap}
+        return _finish(runner, cfg, options.precision, training, **extras)
 
 
 def format_figures(result: Result) -> str:

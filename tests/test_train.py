@@ -153,6 +153,15 @@ def test_evaluating_beside_the_checkpoint_keeps_the_trainings_record(run, demo_d
         evaluate(options(demo_data, None, "dataset_name=mine"), tmp_path / "iter_4.pth", tool=TOOL)
 
 
+def test_a_place_for_the_detections_that_is_none_is_named(run, demo_data, tmp_path):
+    work_dir, _ = run
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"ssdlite_rexnet_x1\.0\.py fails: \w+: .*file"):
+        evaluate(
+            options(demo_data, tmp_path / "run"), work_dir / "iter_4.pth", tool=TOOL, out=tmp_path / "file/found.json"
+        )
+
+
 def test_a_checkpoint_of_another_model_is_named(run, demo_data, tmp_path):
     work_dir, _ = run
     other = options(demo_data, tmp_path, "model.backbone.name=mobilenet_v2")
