@@ -10,9 +10,12 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 BEST = "best.pth"
 _FORBIDDEN = re.compile(r"GLOBAL (\S+)")  # how PyTorch names what it refuses
@@ -105,6 +108,20 @@ def load_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     # MMEngine would execute this text as Python when resuming.
     checkpoint.get("meta", {}).pop("config", None)
     return checkpoint
+
+
+def fill(model: "nn.Module", state: dict[str, Any], source: Path | str) -> None:
+    """Give a model the weights of a checkpoint; every key must fit.
+
+    Raises:
+        UserError: they are another model's.
+    """
+    from backbones.weights import describe_misfit
+
+    own = model.state_dict()
+    if misfit := describe_misfit(state, own.keys(), own):
+        raise UserError(f"{source} is a checkpoint of another model than the config's: {misfit}.")
+    model.load_state_dict(state)
 
 
 def _verify(path: Path) -> None:

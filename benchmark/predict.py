@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from benchmark.checkpoints import load_checkpoint, write_atomically
+from benchmark.checkpoints import fill, load_checkpoint, write_atomically
 from benchmark.config import complete_model
 from benchmark.console import track_progress
 from benchmark.engine import Options, load_options
@@ -162,16 +162,12 @@ def load_detector(cfg: Config, checkpoint: Path) -> nn.Module:
     from mmengine.registry import init_default_scope
 
     import benchmark.registration  # noqa: F401
-    from backbones.weights import describe_misfit
 
     init_default_scope("mmdet")
     from mmdet.registry import MODELS
 
     detector = MODELS.build(cfg.model)
-    own = detector.state_dict()
-    if misfit := describe_misfit(state, own.keys(), own):
-        raise UserError(f"{checkpoint} is a checkpoint of another model than the config's: {misfit}.")
-    detector.load_state_dict(state)
+    fill(detector, state, checkpoint)
     return detector.eval()
 
 

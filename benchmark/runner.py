@@ -16,9 +16,8 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from backbones.weights import describe_misfit
-from benchmark.checkpoints import load_checkpoint
-from benchmark.errors import UserError, as_user_errors
+from benchmark.checkpoints import fill, load_checkpoint
+from benchmark.errors import as_user_errors
 from benchmark.signals import StopSignals, leave_signals_to_the_main_process
 
 _LONGEST_WAIT = 600  # s, for a batch from data-loading processes
@@ -133,11 +132,7 @@ class BenchmarkRunner(Runner):
         checkpoint = load_checkpoint(Path(filename), map_location)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
-        own = model.state_dict()
-        misfit = describe_misfit(checkpoint["state_dict"], own.keys(), own)
-        if misfit:
-            raise UserError(f"{filename} is a checkpoint of another model than the config's: {misfit}.")
-        model.load_state_dict(checkpoint["state_dict"])
+        fill(model, checkpoint["state_dict"], filename)
         self._has_loaded = True
         self.logger.info(f"Loaded {filename}.")
         return checkpoint

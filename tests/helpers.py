@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from torch import nn
 
 from benchmark.config import CONFIGS, complete_model, load_config
@@ -31,6 +31,17 @@ def build_detector(cfg: Config) -> nn.Module:
     init_default_scope("mmdet")
     torch.manual_seed(0)
     return MODELS.build(cfg.model)
+
+
+def build_dataset(dataset: dict, **changes):
+    """The data set of a config's data loader, with changes."""
+    from mmdet.registry import DATASETS
+    from mmengine.registry import init_default_scope
+
+    import benchmark.registration  # noqa: F401
+
+    init_default_scope("mmdet")
+    return DATASETS.build(ConfigDict(dataset, **changes))
 
 
 def sample(boxes: list[list[float]], labels: list[int], side: int = 320):

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import SMALL, run_tool
+from helpers import SMALL, build_dataset, run_tool
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from mmengine.registry import init_default_scope
 from PIL import Image
+from test_results import result
 
 from backbones.weights import read_state_dict
 from benchmark.checkpoints import load_checkpoint
@@ -174,15 +174,6 @@ def odd_sized_data(root: Path, sizes: list[tuple[int, int]]) -> Path:
     return root
 
 
-def build(dataset: dict, **changes: Any):
-    from mmdet.registry import DATASETS
-
-    import benchmark.registration  # noqa: F401
-
-    init_default_scope("mmdet")
-    return DATASETS.build({**dataset, **changes})
-
-
 @pytest.mark.parametrize("config", ["ssdlite_rexnet_x1.0", "faster_rcnn_rexnet_x1.0"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 33), (20_000, 1), (3, 4_000)])
 def test_a_picture_of_odd_sides_works_or_is_named(config, size, tmp_path):
@@ -192,14 +183,14 @@ def test_a_picture_of_odd_sides_works_or_is_named(config, size, tmp_path):
     )
     complete_model(cfg)
     check_data(cfg)
-    evaluated = build(cfg.val_dataloader.dataset)
+    evaluated = build_dataset(cfg.val_dataloader.dataset)
     try:
         sample = evaluated[1]
     except UnreadableImageError as error:
         assert "1.png" in str(error) and is_one_line(error) and "faster" in config
     else:
         assert min(sample["inputs"].shape[1:]) >= 1
-    trained = build(cfg.train_dataloader.dataset, filter_cfg=None)
+    trained = build_dataset(cfg.train_dataloader.dataset, filter_cfg=None)
     for seed in range(5):
         assert min(trained[1, seed]["inputs"].shape[1:]) >= 1  # another picture takes its place
 
@@ -208,7 +199,7 @@ def test_unreadable_training_pictures_throughout_end_the_run(demo_data, tmp_path
     """MMEngine would draw a thousand others, and then raise a bare Exception."""
     cfg = load_config(SSDLITE, data_root=demo_data, demo=True)
     complete_model(cfg)
-    dataset = build({**cfg.train_dataloader.dataset, "data_prefix": {"img": "nowhere/"}})
+    dataset = build_dataset(cfg.train_dataloader.dataset, data_prefix={"img": "nowhere/"})
     with pytest.raises(UserError, match=r"20 training pictures in a row .*nowhere.*check_data\.py") as caught:
         dataset[0, 1]
     assert is_one_line(caught.value)
@@ -221,25 +212,12 @@ JSON = st.recursive(
     lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=8), children, max_size=3),
     max_leaves=6,
 )
-VALID = {
-    "schema_version": 1,
-    "task": "ssdlite",
-    "backbone": "rexnet_x1.0",
-    "config": {"name": "ssdlite_rexnet_x1.0", "sha256": "0" * 64},
-    "data": {"name": "coco2017", "split": "val2017", "images": 5000, "annotations_sha256": "1" * 64},
-    "metrics": {"box_AP": 25.31, "box_AP50": 42.3, "box_AP75": None},
-    "intervals": {"box_AP": [24.9, 25.7]},
-    "per_class": {"box": {"cat": 30.0}},
-    "cost": {"params": 5_688_574, "macs": 1_007_918_560, "input": [1, 3, 320, 320]},
-    "training": {
-        "iterations": 100, "batch_size": 8, "learning_rate": 0.1, "precision": "fp32", "pretrained": None, "seed": 0,
-        "world_size": 1, "hours": 1.5,
-    },
-    "provenance": {
-        "git_commit": "abc", "git_dirty": False, "versions": {"torch": "2"}, "python": "3.11", "device": "CPU",
-        "precision": "fp32", "world_size": 1, "date": "2026-01-01T00:00:00+00:00",
-    },
+TRAINING = {
+    "iterations": 100, "batch_size": 8, "learning_rate": 0.1, "precision": "fp32", "pretrained": None, "seed": 0,
+    "world_size": 1, "hours": 1.5,
 }  # fmt: skip
+PARTS = {"intervals": {"box_AP": (24.9, 25.7)}, "per_class": {"box": {"cat": 30.0}}, "training": TRAINING}
+VALID = json.loads(result(**PARTS).model_dump_json())
 
 
 def places(content: Any, place: tuple = ()) -> list[tuple]:

@@ -18,9 +18,8 @@ import numpy as np
 import pytest
 import torch
 from finegrained_layouts import MAKERS
-from helpers import build_detector, small_config
+from helpers import build_dataset, build_detector, small_config
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import init_default_scope
 from PIL import Image
 from pycocotools import mask as mask_codec
 from test_metrics import pycocotools_ap
@@ -253,7 +252,7 @@ def test_a_value_of_any_type_anywhere_ends_in_one_plain_message_or_works(root, s
                 check_data(cfg)
             except UserError:
                 continue
-            dataset = build(cfg.train_dataloader.dataset, pipeline=[], serialize_data=False)
+            dataset = build_dataset(cfg.train_dataloader.dataset, pipeline=[], serialize_data=False)
             boxes = [instance["bbox"] for i in range(len(dataset)) for instance in dataset[i]["instances"]]
             assert len(dataset) >= 1 and np.isfinite(np.float32(boxes)).all()
 
@@ -307,21 +306,12 @@ def with_random_boxes(data: dict[str, Any]) -> None:
     del data["annotations"][:2]
 
 
-def build(dataset: ConfigDict, **changes: Any):
-    from mmdet.registry import DATASETS
-
-    import benchmark.registration  # noqa: F401
-
-    init_default_scope("mmdet")
-    return DATASETS.build(ConfigDict(dataset, **changes))
-
-
 def test_boxes_without_content_are_left_out_as_mmdetection_does_and_counted(root):
     write(root, TRAIN, with_random_boxes)
     cfg = data_config(root)
     filter_cfg = {"filter_empty_gt": True, "min_size": 32}
     ours, stock = (
-        build(cfg.train_dataloader.dataset, type=kind, pipeline=[], filter_cfg=filter_cfg)
+        build_dataset(cfg.train_dataloader.dataset, type=kind, pipeline=[], filter_cfg=filter_cfg)
         for kind in ("CocoDetection", "CocoDataset")
     )
     assert len(ours) == len(stock) == 2
@@ -343,7 +333,7 @@ def test_boxes_that_are_not_finite_are_left_out(root):
         data["annotations"] = [{**data["annotations"][0], "id": i + 1, "bbox": box} for i, box in enumerate(boxes)]
 
     write(root, TRAIN, change)
-    dataset = build(data_config(root).train_dataloader.dataset, pipeline=[])
+    dataset = build_dataset(data_config(root).train_dataloader.dataset, pipeline=[])
     assert [instance["bbox"] for instance in dataset[0]["instances"]] == [[2, 3, 7, 8]]
     assert faults(data_config(root))[TRAIN, NOT_FINITE].count == 3
 
@@ -381,7 +371,7 @@ def test_an_image_without_an_object_trains_and_is_evaluated(root, name):
             if step.type == "Resize":
                 step.scale = (160, 160)
     check_data(cfg)
-    training, evaluated = (build(cfg[loader].dataset) for loader in DATALOADERS)
+    training, evaluated = (build_dataset(cfg[loader].dataset) for loader in DATALOADERS)
     assert [len(training), len(evaluated)] == [1, 2]  # without annotations at all it is left out, as MMDetection does
     samples, model = [training[0], training[0]], build_detector(cfg).train()
     assert [len(sample["data_samples"].gt_instances) for sample in samples] == [0, 0]
@@ -399,9 +389,9 @@ def test_a_picture_of_another_size_is_passed_over_in_training_and_an_error_in_ev
         Image.new("RGB", SIZE[::-1]).save(root / split / f"{1 + change}.png")
         with pytest.raises(UserError, match=f"{split}: 1 {OTHER_SIZE}.*40x48, annotated 48x40"):
             check_data(cfg, [f"{split.removesuffix('2017')}_dataloader"])
-    assert build(cfg.train_dataloader.dataset).prepare_data(0) is None
+    assert build_dataset(cfg.train_dataloader.dataset).prepare_data(0) is None
     with pytest.raises(UserError, match="40x48, its annotation says 48x40"):
-        build(cfg.val_dataloader.dataset)[0]
+        build_dataset(cfg.val_dataloader.dataset)[0]
 
 
 # Memory.
@@ -445,23 +435,23 @@ def test_data_loading_processes_share_the_annotations(root):
     cfg = data_config(root, masks=True).train_dataloader.dataset
     growth = {}
     for serialized in (True, False):
-        dataset = build(cfg, serialize_data=serialized)
+        dataset = build_dataset(cfg, serialize_data=serialized)
         assert len(dataset) == len(points) and bool(dataset.data_list) != serialized
         growth[serialized] = private_growth(partial(read_all, dataset))
-    assert build(cfg).serialize_data  # the configs leave it so
+    assert build_dataset(cfg).serialize_data  # the configs leave it so
     assert growth[True] < 9 * len(points) ** 2 / 2 < growth[False]  # 9 bytes a pickled number
 
 
 def test_fine_grained_annotations_are_shared_too(tmp_path):
     MAKERS["imagefolder"](tmp_path)
     cfg = load_config(CONFIGS / "finetune_imagefolder_resnet50.py", data_root=tmp_path)
-    dataset = build(cfg.train_dataloader.dataset, pipeline=[])
+    dataset = build_dataset(cfg.train_dataloader.dataset, pipeline=[])
     assert not dataset.data_list and dataset.data_bytes.dtype == np.uint8 and len(dataset) > 0
 
 
 @pytest.mark.parametrize("used", [True, False])
 def test_masks_that_no_step_uses_are_not_kept(root, used):
-    dataset = build(
+    dataset = build_dataset(
         data_config(root).train_dataloader.dataset, pipeline=[{"type": "LoadAnnotations", "with_mask": used}]
     )
     assert ["mask" in instance for instance in dataset.get_data_info(0)["instances"]] == [used, used]
@@ -567,7 +557,7 @@ def test_images_that_the_filter_leaves_out(root):
     cfg.train_dataloader.dataset.filter_cfg.min_size = 40
     assert (
         check_data(cfg).splits["train_dataloader"].images == 2
-        and len(build(cfg.train_dataloader.dataset, pipeline=[])) == 1
+        and len(build_dataset(cfg.train_dataloader.dataset, pipeline=[])) == 1
     )
 
 
