@@ -48,17 +48,17 @@ test: $(STAMP)   ## run the test suite
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 kills: $(STAMP)  ## kill short trainings 20 times each and compare them with ones left alone (about 10 minutes)
-	PYTHONPATH=.:tests OMP_NUM_THREADS=1 $(BIN)/python tests/killing.py --kills 20
+	PYTHONPATH=.:tests:dev OMP_NUM_THREADS=1 $(BIN)/python dev/kills.py --kills 20
 
 golden: $(STAMP) ## record params and multiply-adds and the leaderboards' output anew: read the diff
-	$(BIN)/python tests/update_golden.py complexity leaderboard
+	$(BIN)/python dev/golden.py complexity leaderboard
 
 tables: $(STAMP) ## write the README's generated tables anew
-	$(BIN)/python tests/update_golden.py tables
+	$(BIN)/python dev/golden.py tables
 
 screenshot: $(STAMP) ## take the README's picture of the page of your own runs (needs Debian's chromium and chromium-driver)
 	$(BIN)/python tools/summarize.py $(RUNS) --paper --format html --out $(RUNS)/page.html
-	$(BIN)/python tests/browser.py $(RUNS)/page.html tests/golden/page.png
+	$(BIN)/python dev/screenshot.py $(RUNS)/page.html tests/golden/page.png
 
 lint: $(STAMP)   ## check style and formatting
 	$(BIN)/ruff check .

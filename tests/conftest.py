@@ -9,7 +9,7 @@ import pytest
 # One thread a process: the tests' networks are too small to gain from more. It counts only before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from benchmark import mmcv_ops
+from benchmark.models import mmcv_ops
 
 mmcv_ops.install()  # before any test module imports a part of MMDetection
 
@@ -47,6 +47,6 @@ def randomise() -> Callable:
 @pytest.fixture(scope="session")
 def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small generated data set."""
-    from benchmark.demo import make_demo_data
+    from benchmark.data.demo.pictures import make_demo_data
 
     return make_demo_data(tmp_path_factory.mktemp("data") / "demo", train_images=16, val_images=6)

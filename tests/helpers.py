@@ -4,11 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from torch import nn
 
-from benchmark.config import CONFIGS, complete_model, load_config
+from benchmark.config.load import CONFIGS, complete_model, load_config
+from benchmark.records.result import Result
 
 REPOSITORY = CONFIGS.parent
 SMALL = ("model.backbone.name=mobilenet_v3_small", "model.backbone.pretrained=None")
@@ -26,7 +30,7 @@ def build_detector(cfg: Config) -> nn.Module:
     from mmdet.registry import MODELS
     from mmengine.registry import init_default_scope
 
-    import benchmark.registration  # noqa: F401
+    import benchmark.training.registration  # noqa: F401
 
     init_default_scope("mmdet")
     torch.manual_seed(0)
@@ -38,7 +42,7 @@ def build_dataset(dataset: dict, **changes):
     from mmdet.registry import DATASETS
     from mmengine.registry import init_default_scope
 
-    import benchmark.registration  # noqa: F401
+    import benchmark.training.registration  # noqa: F401
 
     init_default_scope("mmdet")
     return DATASETS.build(ConfigDict(dataset, **changes))
@@ -58,3 +62,35 @@ def run_tool(tool: str, *arguments: str | Path, timeout: float = 300, **kwargs) 
     """Run one of tools/ as a user does."""
     command = [sys.executable, str(REPOSITORY / "tools" / tool), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=REPOSITORY, **kwargs)
+
+
+def pycocotools_ap(annotations: Path, detections: list[dict], iou_type: str) -> tuple[np.ndarray, np.ndarray]:
+    """The referee's twelve figures and its precision by threshold, recall and class."""
+    truth = COCO(str(annotations))
+    # pycocotools takes a mask's area from its box if it is given one; COCO's official mask results have none.
+    dropped = "bbox" if iou_type == "segm" else "segmentation"
+    bare = [{key: value for key, value in detection.items() if key != dropped} for detection in detections]
+    evaluation = COCOeval(truth, truth.loadRes(bare), iou_type)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return evaluation.stats, evaluation.eval["precision"][:, :, :, 0, -1]
+
+
+def result(**changes) -> Result:
+    """A valid result with changes."""
+    content = {
+        "task": "ssdlite",
+        "backbone": "rexnet_x1.0",
+        "config": {"name": "ssdlite_rexnet_x1.0", "sha256": "0" * 64},
+        "data": {"name": "coco2017", "split": "val2017", "images": 5000, "annotations_sha256": "1" * 64},
+        "metrics": {"box_AP": 25.31, "box_AP50": 42.3, "box_AP75": None},
+        "cost": {"params": 5_688_574, "macs": 1_007_918_560, "input": (1, 3, 320, 320)},
+        "training": None,
+        "provenance": {
+            "git_commit": "abc", "git_dirty": False, "versions": {}, "python": "3.11", "device": "CPU",
+            "precision": "fp32", "world_size": 1, "date": "2026-01-01T00:00:00+00:00",
+        },
+        **changes,
+    }  # fmt: skip
+    return Result.model_validate(content)

@@ -27,7 +27,7 @@ def main() -> None:
 
     from tabulate import tabulate
 
-    from benchmark.config import DATA_CONFIGS, load_config, load_data_config
+    from benchmark.config.load import DATA_CONFIGS, load_config, load_data_config
     from benchmark.preflight import Depth, Preflight, table_row
 
     options, demo = args.pop("cfg_options"), args.pop("demo")

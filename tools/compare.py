@@ -22,7 +22,7 @@ def main() -> None:
 
     from tabulate import tabulate
 
-    from benchmark.compare import NOTE, compare_runs, comparison_rows
+    from benchmark.evaluation.compare import NOTE, compare_runs, comparison_rows
 
     as_json = args.pop("json")
     differences = compare_runs(args.pop("a"), args.pop("b"), **args)

@@ -17,8 +17,8 @@ def main() -> None:
 
     from tabulate import tabulate
 
-    from benchmark.complexity import config_rows
-    from benchmark.paper_tables import compare_complexity, complexity_rows, describe_table
+    from benchmark.measuring.complexity import config_rows
+    from benchmark.reporting.paper.tables import compare_complexity, complexity_rows, describe_table
 
     if args.table is None:
         rows, footer = config_rows(args.configs), "Params in millions, multiply-adds in billions at the input (H x W)."

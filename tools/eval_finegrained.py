@@ -15,8 +15,8 @@ def main() -> None:
     )
     args = vars(parser.parse_args())
 
-    from benchmark.engine import evaluate, format_figures, format_per_class, is_main
-    from benchmark.finegrained.metrics import worst_classes
+    from benchmark.evaluation.accuracy import worst_classes
+    from benchmark.training.train import evaluate, format_figures, format_per_class, is_main
 
     result = evaluate(
         pop_options(args),

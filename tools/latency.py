@@ -34,8 +34,8 @@ def main() -> None:
     from tabulate import tabulate
     from torch.cuda import is_available
 
-    import benchmark.registration  # noqa: F401
-    from benchmark.latency import Settings, describe, latency_rows, measure, paper_ratios
+    import benchmark.training.registration  # noqa: F401
+    from benchmark.measuring.latency import Settings, describe, latency_rows, measure, paper_ratios
 
     common = {
         field.name: getattr(args, field.name)

@@ -15,7 +15,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same pictures")
     args = parser.parse_args()
 
-    from benchmark.demo import CLASSES, make_demo_data  # after the arguments, so that --help answers at once
+    from benchmark.data.demo.pictures import (  # after the arguments, so that --help answers at once
+        CLASSES,
+        make_demo_data,
+    )
 
     root = make_demo_data(args.root, train_images=args.train_images, val_images=args.val_images, seed=args.seed)
     print(f"{args.train_images} train and {args.val_images} val pictures of {', '.join(CLASSES)} are in {root}")

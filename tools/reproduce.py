@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
 
-    from benchmark.reproduce import read_state, render, run_table, state_json
+    from benchmark.reporting.reproduce import read_state, render, run_table, state_json
 
     number, problems = int(args.table.removeprefix("table")), []
     if args.run:
@@ -44,7 +44,7 @@ def main() -> None:
             precision=args.precision,
             threads=args.threads,
         )
-    from benchmark.engine import is_main
+    from benchmark.training.train import is_main
 
     if not is_main():
         return

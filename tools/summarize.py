@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--paper", action="store_true", help="set the paper's figures and the differences beside ours")
     args = parser.parse_args()
 
-    from benchmark.leaderboard import find_runs, make_report, render, write
+    from benchmark.reporting.leaderboard import find_runs, make_report, render, write
 
     report = make_report(find_runs(args.folders), metric=args.metric, sort=args.sort, paper=args.paper)
     if args.out:

@@ -20,8 +20,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = vars(parser.parse_args())
 
-    from benchmark.finegrained.sweep import prepare_sweep, run_sweep
-    from benchmark.finegrained.sweep_report import report
+    from benchmark.training.sweep.report import report
+    from benchmark.training.sweep.search import prepare_sweep, run_sweep
 
     args["work_dir"] = args["work_dir"] or Path("work_dirs") / f"sweep_{args['config'].stem}"
     sweep = prepare_sweep(pop_options(args), **args)

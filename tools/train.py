@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=0, metavar="N", help="draw detections on N validation pictures")
     args = vars(parser.parse_args())
 
-    from benchmark.engine import format_figures, is_main, train
+    from benchmark.training.train import format_figures, is_main, train
 
     result = train(pop_options(args), **args)
     if is_main():

@@ -8,8 +8,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from benchmark.config import DATALOADERS, complete_model
-from benchmark.errors import UserError
+from backbones.errors import UserError
+from benchmark.config.load import DATALOADERS, complete_model
 from benchmark.preflight.annotations import read_annotations
 from benchmark.preflight.files import check_overlap
 from benchmark.preflight.rows import Row, table_row
@@ -82,7 +82,7 @@ class Preflight:
         yield check_learning_rate(self._cfg)
         yield from check_weights(self._cfg, read=self._depth > Depth.QUICK)
         if self._depth > Depth.QUICK:
-            from benchmark.complexity import config_complexity  # takes MMDetection with it
+            from benchmark.measuring.complexity import config_complexity  # takes MMDetection with it
 
             cfg = self._cfg.copy()
             try:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from benchmark.errors import UserError
+from backbones.errors import UserError
 from benchmark.preflight.masks import OUTSIDE, TOLERANCE, find_mask_faults
 from benchmark.preflight.rows import Outcome, Row, found_row, printable
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from backbones.errors import UserError
 from benchmark.console import track_progress
-from benchmark.errors import UserError
+from benchmark.data.decode import open_picture, to_rgb
 from benchmark.preflight.rows import Outcome, Row, found_row, printable
-from benchmark.reading import open_picture, to_rgb
 
 _SAMPLE = 64  # pictures whose header is read before a run
 _FEW = 256  # pictures that are not worth a second process, and that a process takes at once

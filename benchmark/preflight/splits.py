@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from mmengine.config import ConfigDict
 
-from benchmark.errors import UserError
-from benchmark.finegrained.layouts import check_layout
+from backbones.errors import UserError
+from benchmark.data.layouts import check_layout
 from benchmark.preflight.annotations import REMEDY, Annotations, check_annotations, check_masks, read_annotations
 from benchmark.preflight.files import Pictures, Size, check_pictures, check_sample, missing_files
 from benchmark.preflight.rows import SHOWN, Outcome, Row, found_row, listed, printable
@@ -92,7 +92,7 @@ def _check_fine_grained(dataset: ConfigDict, use: Use, depth: Depth) -> Rows:
     root, name = Path(dataset.data_root), dataset.split
     try:
         check_layout(dataset.name, root)
-        from benchmark.finegrained.datasets import read_split  # torchvision's readers take PyTorch with them
+        from benchmark.data.finegrained import read_split  # torchvision's readers take PyTorch with them
 
         found = read_split(dataset.name, root, name, allow_partial=dataset.allow_partial)
     except UserError as error:

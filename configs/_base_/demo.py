@@ -11,7 +11,7 @@ batch_size = 4  # images a process
 workers = 2
 dropped_augmentations = ("Expand", "MinIoURandomCrop", "PhotoMetricDistortion")  # they pay over hundreds of epochs
 
-demo = dict(module="benchmark.demo", data_root="data/demo")
+demo = dict(module="benchmark.data.demo.pictures", data_root="data/demo")
 dataset_name = "demo"
 train_images = 400
 val_images = 100

@@ -1,0 +1,1 @@
+"""Configs: read, overlaid, overridden, completed, identified."""

@@ -1,0 +1,1 @@
+"""Data sets: layouts, annotations, pictures, samples."""

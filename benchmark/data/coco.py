@@ -1,0 +1,99 @@
+"""Reading COCO-format data: images that may be corrupt, boxes that hold nothing."""
+
+import contextlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmdet.datasets import CocoDataset
+from mmdet.datasets.api_wrappers import COCO
+from mmdet.registry import DATASETS, TRANSFORMS
+
+from benchmark.data.decode import UnreadableImageError, open_picture, to_rgb
+from benchmark.data.unreadable import TrainingSamples
+from benchmark.preflight.annotations import is_countable, read_annotations
+from benchmark.records.result import file_sha256
+
+
+def read_image(path: str) -> np.ndarray:
+    """Decode a picture to (H, W, 3) uint8, BGR as MMDetection's transforms expect.
+
+    Orientation tags are not applied: COCO's boxes refer to the stored pixels.
+
+    Raises:
+        UnreadableImageError: missing, truncated, or not a picture.
+    """
+    with open_picture(path) as image:
+        rgb = np.asarray(to_rgb(image))
+    return np.ascontiguousarray(rgb[..., ::-1])
+
+
+@TRANSFORMS.register_module()
+class LoadImage(BaseTransform):
+    """Put the picture at ``img_path`` into ``img``; unlike OpenCV's reader a truncated file is an error."""
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add ``img`` (H, W, 3) uint8 BGR, ``img_shape`` and ``ori_shape`` (H, W).
+
+        Raises:
+            UnreadableImageError: not a picture, or one of another size than ``height`` and ``width`` if they are given.
+        """
+        image = read_image(results["img_path"])
+        height, width = image.shape[:2]
+        if (results.get("height", height), results.get("width", width)) != (height, width):
+            raise UnreadableImageError(
+                f"Image {results['img_path']} is {width}x{height}, its annotation says "
+                f"{results['width']}x{results['height']}: its boxes would lie elsewhere. Restore it, or mend that."
+            )
+        return {**results, "img": image, "img_shape": image.shape[:2], "ori_shape": image.shape[:2]}
+
+
+class _Index(COCO):
+    """MMDetection's index of an annotation file, without pycocotools' slow reader and its chatter."""
+
+    def __init__(self, annotation_file: str) -> None:
+        super().__init__()
+        self.dataset = read_annotations(Path(annotation_file))
+        with contextlib.redirect_stdout(None):
+            self.createIndex()
+        self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs
+
+
+@DATASETS.register_module()
+class CocoDetection(TrainingSamples, CocoDataset):
+    """MMDetection's CocoDataset that passes over unreadable pictures in training, and boxes that are not finite.
+
+    Data-loading processes share the annotations, as in all of MMEngine's data sets: they lie pickled in one array.
+
+    Args:
+        pipeline: what is done to a sample; without ``with_mask`` in it no masks are kept.
+        kwargs: of MMDetection's CocoDataset.
+    """
+
+    COCOAPI = _Index
+
+    def __init__(self, pipeline: Sequence[dict[str, Any]] = (), **kwargs: Any) -> None:
+        self._with_mask = any(step.get("with_mask") for step in pipeline)
+        super().__init__(pipeline=pipeline, **kwargs)
+
+    @cached_property
+    def annotations_sha256(self) -> str:
+        """Hash of the annotation file."""
+        return file_sha256(Path(self.ann_file))
+
+    def parse_data_info(self, raw_data_info: dict[str, Any]) -> dict[str, Any]:
+        """Return an image and its objects as MMDetection does; see ``benchmark.preflight`` for what is left out."""
+        objects = [entry for entry in raw_data_info["raw_ann_info"] if is_countable(entry["bbox"], entry["area"])]
+        if not self._with_mask:
+            for entry in objects:
+                entry.pop("segmentation", None)
+        return super().parse_data_info({**raw_data_info, "raw_ann_info": objects})
+
+    def filter_data(self) -> list[dict[str, Any]]:
+        """Filter as MMDetection does, then let go of its index, whose numbers would hold the whole file in memory."""
+        kept = super().filter_data()
+        del self.cat_img_map
+        return kept

@@ -1,0 +1,1 @@
+"""Generated data sets: pictures of shapes, and class folders cut out of them."""

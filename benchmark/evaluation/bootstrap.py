@@ -1,0 +1,308 @@
+"""How sure an AP is: bootstrap intervals over images, and the paired comparison of two runs on the same images.
+
+A resample draws as many images as the data set has, with replacement. pycocotools matches detections to objects once;
+a resample only weighs each image by how often it was drawn. The intervals therefore cover the choice of images, not of
+training seeds.
+
+Intervals are basic bootstrap intervals: the resamples reflected about the figure (Davison and Hinkley, Bootstrap
+Methods and their Application, 1997, section 2.4). AP's interpolation takes a maximum, so AP lies too high on few
+objects, and a resample's AP higher still: percentile intervals move away from the truth, basic ones towards it.
+"""
+
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval, Params
+
+from backbones.errors import UserError
+from benchmark.console import track_progress
+
+LEVEL = 95  # percent
+# Figure -> area range of its objects, and which of the IoU thresholds 0.50, 0.55 .. 0.95 it averages.
+FIGURES = {
+    "AP": ("all", slice(None)),
+    "AP50": ("all", slice(0, 1)),
+    "AP75": ("all", slice(5, 6)),
+    "APs": ("small", slice(None)),
+    "APm": ("medium", slice(None)),
+    "APl": ("large", slice(None)),
+}
+_RECALLS = Params("bbox").recThrs
+_CHUNK = 32  # resamples at once
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The detections of a category that count at one IoU threshold, best score first, up to the last true positive.
+
+    Attributes:
+        images: index of each detection's image.
+        hits: places of the true positives in ``images``.
+    """
+
+    images: np.ndarray
+    hits: np.ndarray
+
+
+@dataclass(frozen=True)
+class Category:
+    """A category within an area range: the image index of each object to find, and a curve an IoU threshold."""
+
+    objects: np.ndarray
+    curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Detections matched to a data set's objects.
+
+    Attributes:
+        image_ids: ids of all images; image indices and weights follow this order.
+        areas: the categories by area range (``all``, ``small``, ``medium``, ``large``).
+    """
+
+    image_ids: tuple[int, ...]
+    areas: dict[str, tuple[Category, ...]]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure of run A minus that of run B, in percent.
+
+    Attributes:
+        a: figure of A.
+        b: figure of B.
+        difference: a - b.
+        interval: 95% bootstrap interval of the difference, over images.
+        probability: share of the reflected resamples in which A is ahead, ties counted half.
+    """
+
+    a: float
+    b: float
+    difference: float
+    interval: tuple[float, float]
+    probability: float
+
+    @property
+    def decision(self) -> str:
+        """``A is better`` or ``B is better`` where the interval excludes 0, else ``not decided``."""
+        low, high = self.interval
+        return "A is better" if low > 0 else "B is better" if high < 0 else "not decided"
+
+
+def match(annotations: Path, detections: Sequence[dict[str, Any]], iou_type: str = "bbox") -> Matches:
+    """Match detections to objects as pycocotools does.
+
+    Args:
+        annotations: a COCO annotation file.
+        detections: in COCO's results format, with ``bbox`` or ``segmentation`` (run lengths). As on COCO's server, the
+            area of a detected mask is the mask's own.
+        iou_type: ``bbox`` or ``segm``.
+
+    Raises:
+        UserError: a detection on an image, or of a category, that the annotations do not have.
+    """
+    truth = _read_truth(annotations)
+    _check_ids(annotations, truth, detections)
+    with contextlib.redirect_stdout(None):  # pycocotools tells what it does
+        results = _load_results(truth, detections, iou_type)
+    by_category: dict[int, list[dict[str, Any]]] = {category: [] for category in sorted(truth.getCatIds())}
+    for detection in results.dataset["annotations"]:
+        by_category[detection["category_id"]].append(detection)
+    categories = [
+        _match_category(truth, results, own, category, iou_type)
+        for category, own in track_progress(by_category.items(), "matching", total=len(by_category))
+    ]
+    areas = {name: tuple(category[name] for category in categories) for name in Params(iou_type).areaRngLbl}
+    return Matches(tuple(sorted(truth.getImgIds())), areas)
+
+
+def average_precision(matches: Matches, weights: np.ndarray | None = None) -> dict[str, float | None]:
+    """Return the figures of ``FIGURES`` in percent, None where there is no object to find.
+
+    Args:
+        matches: of a run.
+        weights: (images,) integers, how often each image counts; once each by default.
+    """
+    if weights is None:
+        weights = np.ones(len(matches.image_ids))
+    figures = _weighted_figures(matches, weights[None].astype(np.int32))
+    return {name: None if np.isnan(value) else float(value) for name, (value,) in figures.items()}
+
+
+def resample(matches: Matches, resamples: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return the figures, in percent, of so many draws of the images with replacement: (resamples,) arrays.
+
+    The same seed draws the same images. A draw without any object to find is NaN.
+
+    Raises:
+        UserError: fewer than one resample.
+    """
+    if resamples < 1:
+        raise UserError(f"A bootstrap takes a number of resamples from 1, found {resamples}; 1000 is usual.")
+    images, generator = len(matches.image_ids), np.random.default_rng(seed)
+    chunks = []
+    for start in track_progress(range(0, resamples, _CHUNK), "resampling"):
+        size = min(_CHUNK, resamples - start)
+        weights = generator.multinomial(images, np.full(images, 1 / images), size=size)  # (size, images)
+        chunks.append(_weighted_figures(matches, weights.astype(np.int32)))
+    return {name: np.concatenate([figures[name] for figures in chunks]) for name in FIGURES}
+
+
+def bootstrap(matches: Matches, resamples: int = 1000, seed: int = 0) -> dict[str, tuple[float, float] | None]:
+    """Return the 95% interval over images of each figure in percent; None where the figure is None."""
+    samples = resample(matches, resamples, seed)
+    return {
+        name: None if figure is None else _interval(np.clip(2 * figure - samples[name], 0, 100))
+        for name, figure in average_precision(matches).items()
+    }
+
+
+def paired_difference(a: Matches, b: Matches, resamples: int = 1000, seed: int = 0) -> dict[str, Difference | None]:
+    """Compare two runs on the same images, drawn together; None where a figure is None.
+
+    Raises:
+        UserError: the runs are on different images.
+    """
+    if a.image_ids != b.image_ids:
+        raise UserError(
+            f"The runs are on different images ({len(a.image_ids)} and {len(b.image_ids)}): only runs on the same "
+            "annotations can be compared image by image."
+        )
+    figures = [average_precision(matches) for matches in (a, b)]
+    samples = [resample(matches, resamples, seed) for matches in (a, b)]
+    return {name: _difference(*(f[name] for f in figures), *(s[name] for s in samples)) for name in FIGURES}
+
+
+def _difference(a: float | None, b: float | None, a_samples: np.ndarray, b_samples: np.ndarray) -> Difference | None:
+    if a is None or b is None:
+        return None
+    differences = 2 * (a - b) - (a_samples - b_samples)
+    probability = float(np.nanmean((np.sign(differences) + 1) / 2))
+    return Difference(a, b, a - b, _interval(differences), probability)
+
+
+def _interval(samples: np.ndarray) -> tuple[float, float]:
+    low, high = np.nanpercentile(samples, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _weighted_figures(matches: Matches, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Map weights (B, images) to figures (B,) in percent, NaN where nothing is to be found."""
+    precisions = {
+        area: np.stack([_category_ap(category, weights) for category in categories])  # (classes, thresholds, B)
+        for area, categories in matches.areas.items()
+    }
+    return {name: 100 * _nanmean(precisions[area][:, chosen]) for name, (area, chosen) in FIGURES.items()}
+
+
+def _nanmean(values: np.ndarray) -> np.ndarray:
+    valid = ~np.isnan(values)
+    count = valid.sum(axis=(0, 1))
+    return np.where(count > 0, np.where(valid, values, 0).sum(axis=(0, 1)) / np.maximum(count, 1), np.nan)
+
+
+def _category_ap(category: Category, weights: np.ndarray) -> np.ndarray:
+    """Map weights (B, images) to average precision (thresholds, B), NaN where the draw has no object."""
+    objects = weights.take(category.objects, axis=1).sum(axis=1)  # (B,)
+    precision = [_interpolated_ap(curve, weights, np.maximum(objects, 1)) for curve in category.curves]
+    return np.where(objects > 0, precision, np.nan)
+
+
+def _interpolated_ap(curve: Curve, weights: np.ndarray, objects: np.ndarray) -> np.ndarray:
+    """Return the mean over 101 recalls of the best precision at that recall or beyond: (B,).
+
+    Only true positives matter: precision falls between them.
+    """
+    if not curve.hits.size:
+        return np.zeros(len(weights))
+    detections = weights.take(curve.images, axis=1)  # (B, detections)
+    np.cumsum(detections, axis=1, out=detections)
+    found = weights.take(curve.images[curve.hits], axis=1).cumsum(axis=1)  # (B, hits)
+    precision = found / np.maximum(detections.take(curve.hits, axis=1), 1)
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    reached = np.searchsorted(_RECALLS, found / objects[:, None], side="right")
+    return (envelope * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(_RECALLS)
+
+
+def _read_truth(annotations: Path) -> COCO:
+    truth = COCO()
+    truth.dataset = json.loads(annotations.read_bytes())
+    for number, annotation in enumerate(truth.dataset["annotations"], start=1):
+        annotation["id"] = number  # pycocotools takes a match with object 0 for none
+    with contextlib.redirect_stdout(None):
+        truth.createIndex()
+    return truth
+
+
+def _check_ids(annotations: Path, truth: COCO, detections: Sequence[dict[str, Any]]) -> None:
+    for key, known in (("image_id", truth.imgs), ("category_id", truth.cats)):
+        foreign = sorted({detection[key] for detection in detections} - known.keys())
+        if foreign:
+            raise UserError(
+                f"{len(foreign)} values of {key} in the detections are not in {annotations} (first: "
+                f"{', '.join(map(str, foreign[:_SHOWN]))}): they belong to another data set."
+            )
+
+
+def _load_results(truth: COCO, detections: Sequence[dict[str, Any]], iou_type: str) -> COCO:
+    if not detections:
+        results = COCO()
+        results.dataset = {**truth.dataset, "annotations": []}
+        results.createIndex()
+        return results
+    # With its box beside it, pycocotools would give a mask the box's area.
+    keys = ("image_id", "category_id", "score", {"bbox": "bbox", "segm": "segmentation"}[iou_type])
+    return truth.loadRes([{key: detection[key] for key in keys} for detection in detections])
+
+
+def _match_category(
+    truth: COCO, results: COCO, detections: Sequence[dict[str, Any]], category: int, iou_type: str
+) -> dict[str, Category]:
+    """Match a category's detections, in every area range."""
+    evaluation = COCOeval(truth, results, iou_type)
+    params = evaluation.params
+    image_ids = params.imgIds
+    # Where there is no object there is nothing to match; most pairs of image and category are so.
+    params.catIds, params.imgIds = [category], sorted(truth.getImgIds(catIds=[category]))
+    with contextlib.redirect_stdout(None):
+        evaluation.evaluate()
+    images = np.searchsorted(image_ids, [detection["image_id"] for detection in detections])
+    ranked = np.lexsort((images, [-detection["score"] for detection in detections]))  # stable, as pycocotools sorts
+    ranked = ranked[_first_of_each(images[ranked], params.maxDets[-1])]
+    areas = np.array([detections[i]["area"] for i in ranked])
+    column = {detections[i]["id"]: place for place, i in enumerate(ranked)}
+    matched = {}
+    for index, (name, (low, high)) in enumerate(zip(params.areaRngLbl, params.areaRng, strict=True)):
+        pairs = evaluation.evalImgs[index * len(params.imgIds) : (index + 1) * len(params.imgIds)]
+        found = np.zeros((len(params.iouThrs), len(ranked)), dtype=bool)
+        ignored = np.tile((areas < low) | (areas > high), (len(params.iouThrs), 1))
+        columns = [column[i] for pair in pairs for i in pair["dtIds"]]
+        if columns:
+            found[:, columns] = np.concatenate([pair["dtMatches"] for pair in pairs], axis=1) > 0
+            ignored[:, columns] = np.concatenate([pair["dtIgnore"] for pair in pairs], axis=1)
+        objects = [pair["image_id"] for pair in pairs for ignore in pair["gtIgnore"] if not ignore]
+        curves = [_curve(images[ranked], *masks) for masks in zip(found, ignored, strict=True)]
+        matched[name] = Category(np.searchsorted(image_ids, objects), tuple(curves))
+    return matched
+
+
+def _curve(images: np.ndarray, found: np.ndarray, ignored: np.ndarray) -> Curve:
+    hits = np.flatnonzero(found[~ignored])
+    return Curve(images[~ignored][: hits[-1] + 1 if hits.size else 0], hits)
+
+
+def _first_of_each(images: np.ndarray, limit: int) -> np.ndarray:
+    """Return a mask of the first ``limit`` entries of every image."""
+    order = np.argsort(images, kind="stable")
+    grouped = images[order]
+    mask = np.empty(len(images), dtype=bool)
+    mask[order] = np.arange(len(images)) - np.searchsorted(grouped, grouped) < limit
+    return mask

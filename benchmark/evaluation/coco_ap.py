@@ -1,0 +1,198 @@
+"""COCO's average precision, by faster-coco-eval."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from faster_coco_eval import COCO, COCOeval_faster
+from mmdet.registry import METRICS
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from pycocotools import mask as mask_codec
+from torch import Tensor
+
+from backbones.errors import UserError
+from benchmark.files.checkpoints import write_atomically
+from benchmark.preflight import read_annotations
+from benchmark.records.result import DETECTIONS, file_sha256
+
+# Our name of a figure -> its place among COCO's twelve.
+STATS = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5}
+PREFIXES = {"bbox": "box", "segm": "mask"}
+_SHAPES = {"bbox": "bbox", "segm": "segmentation"}
+Detection = dict[str, Any]
+
+
+def coco_ap(
+    annotations: Path, detections: Sequence[Detection], iou_type: str = "bbox"
+) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """Evaluate detections in COCO's results format.
+
+    Args:
+        annotations: a COCO annotation file.
+        detections: dicts of ``image_id``, ``category_id``, ``score``, ``bbox`` (x, y, width, height in pixels) and for
+            masks ``segmentation`` (run lengths).
+        iou_type: ``bbox`` or ``segm``.
+
+    Returns:
+        AP, AP50, AP75, APs, APm, APl as in ``STATS``, and AP by class name; in percent, None where the annotations
+        have no object to find.
+    """
+    truth = COCO(str(annotations))
+    names = {category["id"]: category["name"] for category in truth.loadCats(truth.getCatIds())}
+    if not truth.getAnnIds():
+        return dict.fromkeys(STATS), dict.fromkeys(names.values())
+    if not detections:
+        present = {
+            annotation["category_id"] for annotation in truth.dataset["annotations"] if not annotation["iscrowd"]
+        }
+        return _without_detections(truth), {name: 0.0 if i in present else None for i, name in names.items()}
+    # Given a box, COCO's reader would take the mask's area from it. (It also writes into what it is given.)
+    shape = _SHAPES[iou_type]
+    bare = [{key: d[key] for key in ("image_id", "category_id", "score", shape)} for d in detections]
+    evaluation = COCOeval_faster(truth, truth.loadRes(bare), iou_type, print_function=lambda *_: None)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # (10 thresholds, 101 recalls, classes)
+    classes = {names[i]: _mean_percent(precision[..., k]) for k, i in enumerate(evaluation.params.catIds)}
+    return {name: _percent(evaluation.stats[place]) for name, place in STATS.items()}, classes
+
+
+def _percent(value: float) -> float | None:
+    return None if value < 0 else 100.0 * float(value)  # COCO writes -1 for "no object to find"
+
+
+def _mean_percent(precision: np.ndarray) -> float | None:
+    valid = precision[precision > -1]
+    return 100.0 * float(valid.mean()) if valid.size else None
+
+
+def _without_detections(truth: COCO) -> dict[str, float | None]:
+    areas = [annotation["area"] for annotation in truth.dataset["annotations"] if not annotation["iscrowd"]]
+    ranges = {"APs": (0, 32**2), "APm": (32**2, 96**2), "APl": (96**2, float("inf"))}
+    return {
+        name: 0.0 if any(low <= area <= high for area in areas) else None
+        for name, (low, high) in {**dict.fromkeys(STATS, (0, float("inf"))), **ranges}.items()
+    }
+
+
+@METRICS.register_module()
+class CocoAP(BaseMetric):
+    """Collect a detector's predictions and evaluate them once all processes are done.
+
+    Args:
+        iou_types: ``bbox`` and, for instance segmentation, ``segm``.
+        ann_file: the annotations; filled in from the data set's config.
+
+    Attributes:
+        detections: after an evaluation, on the main process, the detections in COCO's results format.
+        not_finite: how many more there were, whose score or box is not finite; they do not count.
+        per_class: AP by class name, for each of box and mask.
+    """
+
+    default_prefix = ""  # the figures' names are whole
+    file_name = DETECTIONS  # what a run's figures were counted from, kept beside its result
+
+    def __init__(self, ann_file: str, iou_types: Sequence[str] = ("bbox",)) -> None:
+        super().__init__(collect_device="cpu")
+        self.ann_file = Path(ann_file)
+        self.iou_types = tuple(iou_types)
+        self.detections: list[Detection] = []
+        self.not_finite = 0
+        self.per_class: dict[str, dict[str, float | None]] = {}
+        self.images = 0
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Keep the predictions of one batch."""
+        for sample in data_samples:
+            predicted = sample["pred_instances"]
+            record = {
+                "image_id": sample["img_id"],
+                "boxes": predicted["bboxes"].float().cpu().numpy(),
+                "scores": predicted["scores"].float().cpu().numpy(),
+                "labels": predicted["labels"].cpu().numpy(),
+            }
+            if "segm" in self.iou_types:
+                record["masks"] = _encode_masks(predicted["masks"])
+            self.results.append(record)
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float | None]:
+        """Evaluate all images of the data set; the figures are named ``box_AP``, ``mask_AP50`` and so on."""
+        truth = read_annotations(self.ann_file)
+        self._check_every_image_once(results, {image["id"] for image in truth["images"]})
+        by_name = {category["name"]: category["id"] for category in truth["categories"]}
+        category_ids = [by_name[name] for name in self.dataset_meta["classes"]]
+        self.detections = [detection for record in results for detection in to_coco(record, category_ids)]
+        self.not_finite = sum(len(record["scores"]) for record in results) - len(self.detections)
+        if self.not_finite:
+            print_log(
+                f"{self.not_finite} detections have a score or a box that is not finite, and do not count.",
+                logger="current",
+                level=logging.WARNING,
+            )
+        self.images = len(results)
+        figures: dict[str, float | None] = {}
+        for iou_type in self.iou_types:
+            prefix = PREFIXES[iou_type]
+            summary, self.per_class[prefix] = coco_ap(self.ann_file, self.detections, iou_type)
+            figures.update({f"{prefix}_{name}": value for name, value in summary.items()})
+        return figures
+
+    @property
+    def split(self) -> str:
+        """Name of the evaluated split."""
+        return self.ann_file.stem.removeprefix("instances_")
+
+    @property
+    def annotations_sha256(self) -> str:
+        """Hash of the annotation file."""
+        return file_sha256(self.ann_file)
+
+    def save(self, path: Path) -> None:
+        """Write the detections in COCO's results format."""
+        write_atomically(path, lambda temporary: temporary.write_bytes(orjson.dumps(self.detections)))
+
+    @staticmethod
+    def _check_every_image_once(results: list[dict], expected: set[int]) -> None:
+        found = [record["image_id"] for record in results]
+        if len(found) != len(set(found)) or set(found) != expected:
+            raise UserError(
+                f"Evaluation saw {len(found)} images ({len(set(found))} different) of {len(expected)} annotated ones; "
+                "the figures would be wrong. Evaluate without a filter, each image once."
+            )
+
+
+def _encode_masks(masks: Tensor) -> list[dict]:
+    encoded = []
+    for mask in masks.cpu().numpy():  # (H, W), one at a time: a picture's hundred masks can be gigabytes
+        code = mask_codec.encode(np.asfortranarray(mask, dtype=np.uint8))
+        encoded.append({"size": code["size"], "counts": code["counts"].decode()})
+    return encoded
+
+
+def to_coco(record: dict, category_ids: Sequence[int]) -> list[Detection]:
+    """Return one image's detections in COCO's results format, without those that are not finite.
+
+    Args:
+        record: ``image_id``, ``boxes`` (N, 4; x1, y1, x2, y2 in pixels), ``scores`` (N,), ``labels`` (N,) and, for
+            masks, ``masks`` (N run lengths).
+        category_ids: the category of every label.
+    """
+    detections = []
+    for i, (x1, y1, x2, y2) in enumerate(record["boxes"].astype(float).tolist()):
+        if not np.isfinite([x1, y1, x2, y2, record["scores"][i]]).all():
+            continue
+        detection = {
+            "image_id": record["image_id"],
+            "category_id": category_ids[record["labels"][i]],
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "score": float(record["scores"][i]),
+        }
+        if "masks" in record:
+            detection["segmentation"] = record["masks"][i]
+        detections.append(detection)
+    return detections

@@ -1,0 +1,131 @@
+"""Two runs on the same images: which one do the data support?"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from backbones.errors import UserError
+from benchmark.config.load import load_config
+from benchmark.evaluation.bootstrap import Difference, Matches, match, paired_difference
+from benchmark.records.result import DETECTIONS, FILE_NAME, Result, file_sha256, read_result
+
+IOU_TYPES = {"box": "bbox", "mask": "segm"}
+# What the figure of a result may differ from the one recounted from the detections beside it, in percent.
+_TOLERANCE = 0.01
+NOTE = (
+    "95% intervals by paired bootstrap over images: they cover the choice of images, not of training seeds. "
+    "Another seed of the same config can move AP as well."
+)
+
+
+@dataclass(frozen=True)
+class _Run:
+    folder: Path
+    result: Result
+
+
+def compare_runs(
+    a: Path, b: Path, *, annotations: Path | None = None, resamples: int = 1000, seed: int = 0
+) -> dict[str, Difference | None]:
+    """Compare two detectors' runs image by image.
+
+    Args:
+        a: folder of run A, or its result.json; ``detections.json`` lies beside it.
+        b: likewise of run B.
+        annotations: the COCO annotation file; found through the config in A's folder by default.
+        resamples: draws of the images.
+        seed: of the draws.
+
+    Returns:
+        The difference by figure (``box_AP`` ..., and ``mask_AP`` ... where both have masks).
+
+    Raises:
+        UserError: not the same data, no detections, or files that do not belong together.
+    """
+    runs = [_read_run(path) for path in (a, b)]
+    _check_same_data(*runs)
+    annotations = annotations or _find_annotations(runs[0])
+    if file_sha256(annotations) != runs[0].result.data.annotations_sha256:
+        raise UserError(
+            f"{annotations} is not the file that {a} was evaluated on (its SHA-256 differs): give --annotations."
+        )
+    figures = [[prefix for prefix in IOU_TYPES if f"{prefix}_AP" in run.result.metrics] for run in runs]
+    shared = [prefix for prefix in figures[0] if prefix in figures[1]]
+    if not shared:
+        raise UserError(f"{a} and {b} share no AP to compare: only runs of detectors can be.")
+    detections = [_read_detections(run) for run in runs]
+    differences: dict[str, Difference | None] = {}
+    for prefix in shared:
+        matches: list[Matches] = [match(annotations, found, IOU_TYPES[prefix]) for found in detections]
+        compared = paired_difference(*matches, resamples=resamples, seed=seed)
+        _check_recount(runs, prefix, compared["AP"])
+        differences |= {f"{prefix}_{name}": difference for name, difference in compared.items()}
+    return differences
+
+
+def comparison_rows(differences: dict[str, Difference | None]) -> list[dict[str, str]]:
+    """Return one printable row a figure."""
+    return [
+        {
+            "figure": name,
+            "A": f"{difference.a:.2f}",
+            "B": f"{difference.b:.2f}",
+            "A - B": f"{difference.difference:+.2f}",
+            "95% interval": f"{difference.interval[0]:+.2f} to {difference.interval[1]:+.2f}",
+            "A ahead": f"{difference.probability:.1%}",
+            "the data say": difference.decision,
+        }
+        for name, difference in differences.items()
+        if difference is not None
+    ]
+
+
+def _read_run(path: Path) -> _Run:
+    file = path / FILE_NAME if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"Result not found: {file}. Give a run's folder or its {FILE_NAME}.")
+    return _Run(file.parent, read_result(file))
+
+
+def _check_same_data(a: _Run, b: _Run) -> None:
+    if a.result.data.annotations_sha256 == b.result.data.annotations_sha256:
+        return
+    named = [
+        f"{run.folder} on {run.result.data.name} {run.result.data.split}, {run.result.data.images} images"
+        for run in (a, b)
+    ]
+    raise UserError(f"The runs are not on the same data: {'; '.join(named)} (the annotations' SHA-256 differ).")
+
+
+def _find_annotations(run: _Run) -> Path:
+    config = run.folder / "config.py"
+    if not config.is_file():
+        raise UserError(f"{run.folder} holds no config.py that names the annotations: give --annotations FILE.")
+    annotations = Path(load_config(config).val_evaluator.get("ann_file", ""))
+    if not annotations.is_file():
+        raise UserError(f"The annotations of {config} are not at {annotations}: give --annotations FILE.")
+    return annotations
+
+
+def _read_detections(run: _Run) -> list[dict]:
+    path = run.folder / DETECTIONS
+    if not path.is_file():
+        tool = "eval_segmentation.py" if "mask_AP" in run.result.metrics else "eval_detection.py"
+        raise UserError(f"Detections not found: {path}. Evaluate the run's checkpoint with tools/{tool} to write them.")
+    try:
+        return orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise UserError(f"{path} is not readable JSON: {error}.") from error
+
+
+def _check_recount(runs: list[_Run], prefix: str, recounted: Difference | None) -> None:
+    if recounted is None:
+        return
+    for run, figure in zip(runs, (recounted.a, recounted.b), strict=True):
+        recorded = run.result.metrics[f"{prefix}_AP"]
+        if recorded is None or abs(recorded - figure) > _TOLERANCE:
+            raise UserError(
+                f"{run.folder / DETECTIONS} does not belong to the {FILE_NAME} beside it: {prefix} AP {figure:.2f} "
+                f"from the detections, {recorded} in the result. Evaluate again."
+            )

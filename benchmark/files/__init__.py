@@ -1,0 +1,1 @@
+"""Files of a run: how they are written, and what a checkpoint is."""

@@ -1,0 +1,136 @@
+"""Checkpoint files: written whole or not at all, and read without running what a pickle may hold.
+
+A checkpoint is PyTorch's zip archive of tensors and plain containers; the archive carries a CRC-32 of every part, which
+is verified on reading.
+"""
+
+import os
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
+
+from backbones.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+BEST = "best.pth"
+_FORBIDDEN = re.compile(r"GLOBAL (\S+)")  # how PyTorch names what it refuses
+_NAME = re.compile(r"iter_(\d+)\.pth")
+
+
+def checkpoint_path(folder: Path, iteration: int) -> Path:
+    """Return the place of the checkpoint after so many iterations."""
+    return folder / f"iter_{iteration}.pth"
+
+
+def checkpoint_iteration(path: Path) -> int:
+    """Return after how many iterations a checkpoint of ``checkpoint_path`` was written."""
+    return int(_NAME.fullmatch(path.name)[1])
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run, oldest first."""
+    return sorted((path for path in folder.glob("iter_*.pth") if _NAME.fullmatch(path.name)), key=checkpoint_iteration)
+
+
+def newest_intact(folder: Path) -> tuple[Path | None, list[str]]:
+    """Return the newest checkpoint of a run that can be read, and what is wrong with each newer one."""
+    problems = []
+    for path in reversed(list_checkpoints(folder)):
+        try:
+            load_checkpoint(path)
+        except UserError as error:
+            problems.append(str(error))
+        else:
+            return path, problems
+    return None, problems
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, flush it to disk and rename it onto ``path``.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written; what was at ``path`` is still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        raise UserError(
+            f"Could not write {path}: {error}. Earlier files are intact: make room and run it again, a training with "
+            "--resume."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the half-written files of a process that was killed in ``write_atomically``."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink()
+
+
+def load_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Read a checkpoint of a run: ``state_dict``, ``meta``, and for resuming optimizer, schedulers and logs.
+
+    Only tensors and plain containers are unpickled; no code can run.
+
+    Raises:
+        UserError: no such file, not a checkpoint, damaged, or one that holds anything else.
+    """
+    import torch
+
+    if not path.is_file():
+        raise UserError(f"Checkpoint not found: {path}.")
+    try:
+        _verify(path)
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except UnpicklingError as error:
+        what = _FORBIDDEN.search(str(error))
+        raise UserError(
+            f"{path} holds more than tensors{f' ({what[1]})' if what else ''}; unpickling it could run code, so it was "
+            "not read."
+        ) from error
+    except Exception as error:  # torch and zipfile each have their own for a file that is no archive
+        raise UserError(f"{path} is not a checkpoint ({type(error).__name__}: {_first_line(error)}).") from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
+        raise UserError(f"{path} is not a checkpoint of a run: it has no 'state_dict'.")
+    # MMEngine would execute this text as Python when resuming.
+    checkpoint.get("meta", {}).pop("config", None)
+    return checkpoint
+
+
+def fill(model: "nn.Module", state: dict[str, Any], source: Path | str) -> None:
+    """Give a model the weights of a checkpoint; every key must fit.
+
+    Raises:
+        UserError: they are another model's.
+    """
+    from backbones.weights import describe_misfit
+
+    own = model.state_dict()
+    if misfit := describe_misfit(state, own.keys(), own):
+        raise UserError(f"{source} is a checkpoint of another model than the config's: {misfit}.")
+    model.load_state_dict(state)
+
+
+def _verify(path: Path) -> None:
+    """Compare every part of the archive with its checksum; PyTorch itself reads over them."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged:
+        raise zipfile.BadZipFile(f"the checksum of its part {damaged} does not fit: the file is damaged")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]

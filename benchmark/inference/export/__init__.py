@@ -1,0 +1,1 @@
+"""Other runtimes' files, one module a format, kept only if they find what PyTorch finds."""

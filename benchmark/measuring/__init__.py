@@ -1,0 +1,1 @@
+"""What a model costs: params, multiply-adds, time, energy."""

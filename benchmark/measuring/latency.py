@@ -1,0 +1,449 @@
+"""Measured time of models: median, 95th percentile and throughput, in rounds that interleave the models compared.
+
+A round runs every model once (A B C A B C), so a clock that slows down or a neighbour on the machine hits all alike,
+and ratios are taken within a round. Weights and images are random: a network's forward pass takes no note of either.
+"""
+
+import resource
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from backbones.catalogue import find_entry
+from backbones.errors import UserError
+from backbones.features import build_network
+from benchmark.config.load import complete_model, config_name, load_config
+from benchmark.console import track_progress
+from benchmark.measuring.complexity import PROPOSALS
+from benchmark.measuring.energy import nvml_joules, rapl_joules
+from benchmark.measuring.folding import fold_batch_norm
+from benchmark.models.precision import autocast, check_precision
+from benchmark.reporting.paper.tables import Row, read_table
+from benchmark.tasks import TASKS
+
+MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous_format": torch.contiguous_format}
+# Warm-up ends when every model's median over a window moved by less than this from the window before.
+STABLE_CHANGE = 0.03
+_WINDOW = 5  # rounds
+_WARM_UP_ROUNDS = 50  # at most
+_WARM_UP_SECONDS = 60  # likewise
+_ENERGY_SECONDS = 2.0  # of work between two readings of an energy counter
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How models are timed.
+
+    Attributes:
+        batch_size: images a run.
+        input: (height, width) in pixels; None for each model's own.
+        device: ``cpu`` or ``cuda``.
+        threads: of the CPU; None for PyTorch's choice.
+        precision: a key of ``PRECISIONS``, by autocast as in evaluation.
+        memory_format: a key of ``MEMORY_FORMATS``.
+        compile: by torch.compile.
+        fold_bn: fold batch normalisation into the convolutions before it.
+        with_postprocessing: time a detector's whole prediction, box decoding and NMS included.
+        runs: timed rounds.
+    """
+
+    batch_size: int = 1
+    input: tuple[int, int] | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int | None = None
+    precision: str = "fp32"
+    memory_format: str = "channels_last"
+    compile: bool = False
+    fold_bn: bool = False
+    with_postprocessing: bool = False
+    runs: int = 50
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Ratio(_Record):
+    """Time over another model's, round by round: the median, and the quartiles as its spread."""
+
+    median: float
+    low: float
+    high: float
+
+
+class Latency(_Record):
+    """The time of one model and what belongs to the figure.
+
+    Attributes:
+        model: name of a backbone (timed as a classifier) or config.
+        timed: what runs: ``classifier``, ``network`` (a detector without post-processing) or ``prediction``.
+        input: (N, C, H, W).
+        device: name of the GPU, or ``CPU``.
+        threads: of the CPU.
+        norms_folded: how many batch normalisations were folded, None without folding.
+        norms_left: how many were not, because no convolution stands right before them.
+        warm_up: rounds before the timed ones.
+        stable: whether the warm-up ended in stable medians, not at its cap.
+        runs: timed rounds.
+        median_ms: of one run of the batch.
+        p95_ms: 95th percentile.
+        images_per_second: batch size over the median.
+        ratio: to the first model compared, None for that one.
+        peak_memory: in bytes; on a GPU weights and activations of this model, on a CPU the whole process's resident
+            memory, None where several models share the process.
+        joules_per_image: of the whole GPU (NVML) or CPU packages (RAPL), None where the machine reports none.
+    """
+
+    model: str
+    timed: Literal["classifier", "network", "prediction"]
+    input: tuple[int, int, int, int]
+    device: str
+    threads: int
+    precision: str
+    memory_format: str
+    compiled: bool
+    norms_folded: int | None
+    norms_left: int | None
+    warm_up: int
+    stable: bool
+    runs: int
+    median_ms: float
+    p95_ms: float
+    images_per_second: float
+    ratio: Ratio | None
+    peak_memory: int | None
+    joules_per_image: float | None
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A model ready to run."""
+
+    name: str
+    timed: str
+    images: Tensor
+    run: Callable[[], Any]
+    folding: tuple[int, int] | None
+    gpu_memory: int | None
+
+
+def measure(models: Sequence[str], settings: Settings) -> list[Latency]:
+    """Time models in turn, round by round.
+
+    Args:
+        models: names of backbones, timed as ImageNet classifiers, and paths of configs.
+        settings: how.
+
+    Raises:
+        UserError: unknown model, or settings this machine does not have.
+    """
+    records, _ = _measure(models, settings)
+    return records
+
+
+def paper_ratios(settings: Settings) -> tuple[list[Latency], list[dict[str, str]]]:
+    """Time the networks of Table 5 and set EfficientNet's time over ReXNet's beside the paper's.
+
+    Every ReXNet meets the EfficientNet nearest in top-1 (paper, section 5.1, "Comparison with Efficientnets").
+
+    Returns:
+        The measurements, and one printable row a pair. The paper's times are at batch 1 on a CPU (Xeon E5-2630) and at
+        batch 64 on a GPU (V100).
+    """
+    column = "cpu_ms_batch1" if settings.device == "cpu" else "gpu_ms_batch64"
+    rows = {row["backbone"]: row for row in read_table(5)}
+    records, milliseconds = _measure(list(rows), settings)
+    times = dict(zip(rows, milliseconds, strict=True))
+    table = []
+    for rexnet, efficientnet in _pairs(list(rows.values())):
+        ratio = _ratio(times[efficientnet["backbone"]], times[rexnet["backbone"]])
+        table.append(
+            {
+                "pair": f"{efficientnet['label']} / {rexnet['label']}",
+                "top-1": f"{efficientnet['top1']} / {rexnet['top1']}",
+                "ratio": f"{ratio.median:.2f}",
+                "quartiles": f"{ratio.low:.2f} to {ratio.high:.2f}",
+                "in the paper": f"{float(efficientnet[column]) / float(rexnet[column]):.2f}",
+            }
+        )
+    return records, table
+
+
+def latency_rows(records: Sequence[Latency]) -> list[dict[str, str]]:
+    """Return one printable row a measurement."""
+    return [
+        {
+            "model": record.model,
+            "timed": record.timed,
+            "batch": str(record.input[0]),
+            "input": f"{record.input[2]}x{record.input[3]}",
+            "median (ms)": f"{record.median_ms:.1f}",
+            "p95 (ms)": f"{record.p95_ms:.1f}",
+            "images/s": f"{record.images_per_second:.1f}",
+            "to the first": "-" if record.ratio is None else f"{record.ratio.median:.2f}",
+            "quartiles": "-" if record.ratio is None else f"{record.ratio.low:.2f} to {record.ratio.high:.2f}",
+            "peak (MB)": "-" if record.peak_memory is None else f"{record.peak_memory / 1e6:.0f}",
+            "J/image": "-" if record.joules_per_image is None else f"{record.joules_per_image:.3g}",
+        }
+        for record in records
+    ]
+
+
+def describe(records: Sequence[Latency]) -> str:
+    """Return the conditions that measurements side by side share."""
+    record, timed = records[0], {record.timed for record in records}
+    parts = [
+        f"{record.device}, {record.threads} threads, {record.precision}, {record.memory_format}",
+        "compiled" if record.compiled else "eager",
+        "BN as it is" if record.norms_folded is None else "BN folded" + _norms_left(records),
+        f"{record.runs} interleaved rounds after {record.warm_up} of warm-up",
+    ]
+    lines = [", ".join(parts) + "."]
+    if not record.stable:
+        lines.append(
+            f"The medians still moved by over {STABLE_CHANGE:.0%} when the warm-up ended: the machine is busy."
+        )
+    if "network" in timed:
+        lines.append("Detectors: backbone, neck and heads, without box decoding and NMS.")
+    if "prediction" in timed:
+        lines.append("Detectors: with box decoding and NMS, on noise, where few boxes pass the score threshold.")
+    return " ".join(lines)
+
+
+def _measure(models: Sequence[str], settings: Settings) -> tuple[list[Latency], np.ndarray]:
+    """Return the records, and the milliseconds of every run: (models, rounds)."""
+    _check(settings)
+    threads = torch.get_num_threads()
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    try:
+        with torch.no_grad(), autocast(settings.precision, settings.device):
+            subjects = [_prepare(model, settings) for model in models]
+            warm_up, stable = _warm_up(subjects)
+            rounds = track_progress(range(settings.runs), "timing")
+            milliseconds = np.array([_round(subjects) for _ in rounds]).T  # (models, rounds)
+            joules = [_joules_per_image(subject, settings) for subject in subjects]
+        records = [
+            Latency(
+                model=subject.name,
+                timed=subject.timed,
+                input=tuple(subject.images.shape),
+                device=torch.cuda.get_device_name() if settings.device == "cuda" else "CPU",
+                threads=torch.get_num_threads(),
+                precision=settings.precision,
+                memory_format=settings.memory_format,
+                compiled=settings.compile,
+                norms_folded=subject.folding and subject.folding[0],
+                norms_left=subject.folding and subject.folding[1],
+                warm_up=warm_up,
+                stable=stable,
+                runs=settings.runs,
+                median_ms=float(np.median(times)),
+                p95_ms=float(np.percentile(times, 95)),
+                images_per_second=1000 * settings.batch_size / float(np.median(times)),
+                ratio=None if subject is subjects[0] else _ratio(times, milliseconds[0]),
+                peak_memory=_peak_memory(subject, len(subjects)),
+                joules_per_image=energy,
+            )
+            for subject, times, energy in zip(subjects, milliseconds, joules, strict=True)
+        ]
+    finally:
+        torch.set_num_threads(threads)
+    return records, milliseconds
+
+
+def _norms_left(records: Sequence[Latency]) -> str:
+    left = [f"{record.norms_left} of {record.model}" for record in records if record.norms_left]
+    return f" (but for {', '.join(left)})" if left else ""
+
+
+def _check(settings: Settings) -> None:
+    for name in ("batch_size", "runs", "threads"):
+        value = getattr(settings, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name.replace('_', '-')} takes a number from 1, found {value}.")
+    check_precision(settings.precision, settings.device)
+
+
+def _prepare(name: str, settings: Settings) -> _Subject:
+    before = torch.cuda.memory_allocated() if settings.device == "cuda" else 0
+    if name.endswith(".py"):
+        name, timed, model, size = _from_config(Path(name), settings.with_postprocessing)
+    else:
+        resolution = find_entry(name).resolution
+        timed, model, size = "classifier", build_network(name), (resolution, resolution)
+    memory_format = MEMORY_FORMATS[settings.memory_format]
+    images = torch.randn(settings.batch_size, 3, *(settings.input or size))
+    model = model.eval()
+    folding = fold_batch_norm(model, images[:1]) if settings.fold_bn else None
+    model = model.to(settings.device, memory_format=memory_format)
+    images = images.to(settings.device, memory_format=memory_format)
+    forward = torch.compile(model) if settings.compile else model
+    run = _synchronised(lambda: forward(images), settings)
+    _first_run(name, run, settings)
+    return _Subject(name, timed, images, run, folding, _gpu_memory(run, before, settings))
+
+
+def _from_config(path: Path, with_postprocessing: bool) -> tuple[str, str, nn.Module, tuple[int, int]]:
+    """Return name, what is timed, the model, and its (height, width)."""
+    from mmdet.registry import MODELS
+    from mmengine.registry import init_default_scope
+
+    cfg = load_config(path)
+    size = TASKS[cfg.task].count_input
+    if size is None:
+        side = _classifier_side(cfg)
+        return config_name(cfg), "classifier", build_network(cfg.model.backbone.name), (side, side)
+    init_default_scope("mmdet")
+    complete_model(cfg)
+    detector = MODELS.build(cfg.model)
+    if with_postprocessing:
+        return config_name(cfg), "prediction", _Prediction(detector), size
+    return config_name(cfg), "network", _Network(detector), size
+
+
+def _classifier_side(cfg: Config) -> int:
+    return cfg.val_dataloader.dataset.pipeline[0]["size"]
+
+
+class _Network(nn.Module):
+    """A detector up to its heads' outputs; a second stage sees a fixed grid of proposals."""
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, images: Tensor) -> list[Any]:
+        """Map images (N, 3, H, W) to the outputs of the dense head and, if there is one, of the box head."""
+        detector = self.detector
+        maps = detector.neck(detector.backbone(images))
+        if not hasattr(detector, "roi_head"):
+            return [detector.bbox_head(maps)]
+        roi = detector.roi_head
+        regions = _proposals(images, PROPOSALS)
+        features = roi.bbox_roi_extractor(maps[: roi.bbox_roi_extractor.num_inputs], regions)
+        return [detector.rpn_head(maps), roi.bbox_head(features)]
+
+
+class _Prediction(nn.Module):
+    """A detector from images to boxes."""
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, images: Tensor) -> list[Any]:
+        """Map images (N, 3, H, W) to detections, one sample an image."""
+        from mmdet.structures import DetDataSample
+
+        size = tuple(images.shape[2:])
+        shapes = {"img_shape": size, "ori_shape": size, "pad_shape": size, "batch_input_shape": size}
+        samples = [DetDataSample(metainfo={**shapes, "scale_factor": (1.0, 1.0)}) for _ in images]
+        return self.detector.predict(images, samples)
+
+
+def _proposals(images: Tensor, count: int) -> Tensor:
+    """Return ``count`` boxes an image, (N * count, 5): index of the image and x1, y1, x2, y2 in pixels."""
+    height, width = images.shape[2:]
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(len(images) * count, 2, 2, generator=generator).sort(dim=1).values  # (boxes, corner, xy)
+    boxes = (corners * torch.tensor([width, height])).flatten(1)
+    index = torch.arange(len(images)).repeat_interleave(count)[:, None]
+    return torch.cat([index, boxes], dim=1).to(images.device)
+
+
+def _synchronised(forward: Callable[[], Any], settings: Settings) -> Callable[[], None]:
+    if settings.device == "cpu":
+        return forward
+
+    def run() -> None:
+        forward()
+        torch.cuda.synchronize()
+
+    return run
+
+
+def _first_run(name: str, run: Callable[[], Any], settings: Settings) -> None:
+    try:
+        run()
+    except torch.OutOfMemoryError as error:
+        raise UserError(f"{name} does not fit the GPU's memory at batch {settings.batch_size}: give less.") from error
+    except RuntimeError as error:
+        if not settings.compile:
+            raise
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"torch.compile cannot compile {name} here: {reason}. Leave --compile out.") from error
+
+
+def _gpu_memory(run: Callable[[], Any], before: int, settings: Settings) -> int | None:
+    if settings.device == "cpu":
+        return None
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def _peak_memory(subject: _Subject, models: int) -> int | None:
+    if subject.gpu_memory is not None:
+        return subject.gpu_memory
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if models == 1 else None  # Linux counts in KiB
+
+
+def _round(subjects: Sequence[_Subject]) -> list[float]:
+    """Run every model once and return the milliseconds."""
+    times = []
+    for subject in subjects:
+        start = time.perf_counter()
+        subject.run()
+        times.append(1000 * (time.perf_counter() - start))
+    return times
+
+
+def _warm_up(subjects: Sequence[_Subject]) -> tuple[int, bool]:
+    """Run rounds until the medians are stable; return how many it took, and whether they were."""
+    end, previous, rounds = time.perf_counter() + _WARM_UP_SECONDS, None, 0
+    while rounds < _WARM_UP_ROUNDS and time.perf_counter() < end:
+        medians = np.median([_round(subjects) for _ in range(_WINDOW)], axis=0)
+        rounds += _WINDOW
+        if previous is not None and np.all(np.abs(medians - previous) < STABLE_CHANGE * previous):
+            return rounds, True
+        previous = medians
+    return rounds, False
+
+
+def _joules_per_image(subject: _Subject, settings: Settings) -> float | None:
+    images = 0
+
+    def work() -> None:
+        nonlocal images
+        end = time.perf_counter() + _ENERGY_SECONDS
+        while time.perf_counter() < end:
+            subject.run()
+            images += settings.batch_size
+
+    joules = nvml_joules(work) if settings.device == "cuda" else rapl_joules(work)
+    return None if joules is None else joules / images
+
+
+def _ratio(times: np.ndarray, reference: np.ndarray) -> Ratio:
+    low, median, high = np.percentile(times / reference, [25, 50, 75])
+    return Ratio(median=median, low=low, high=high)
+
+
+def _pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
+    """Return every ReXNet with the EfficientNet nearest in top-1."""
+    rexnets, efficientnets = (
+        [row for row in rows if row["backbone"].startswith(family)] for family in ("rexnet", "efficientnet")
+    )
+    return [
+        (rexnet, min(efficientnets, key=lambda row: abs(float(row["top1"]) - float(rexnet["top1"]))))
+        for rexnet in rexnets
+    ]

@@ -1,0 +1,70 @@
+"""A classifier around any backbone of the catalogue or of timm: global pooling, dropout, linear."""
+
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from backbones.features import build_network
+from backbones.weights import load_pretrained
+
+TOP = 5
+
+
+@MODELS.register_module()
+class FineGrainedClassifier(BaseModel):
+    """The network with a new classifier; all layers are trained.
+
+    Args:
+        backbone: ``name`` of the catalogue or ``timm:<model>``, and ``pretrained``: ``imagenet``, a file or None;
+            loaded without the old classifier by ``init_weights`` before a training begins.
+        num_classes: of the new classifier.
+        drop_rate: of the dropout before the linear layer.
+        data_preprocessor: stacks and normalises on the device.
+    """
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        num_classes: int,
+        drop_rate: float = 0.2,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor)
+        self.name, self.pretrained, self.num_classes = backbone["name"], backbone.get("pretrained"), num_classes
+        self.backbone = build_network(self.name, num_classes, drop_rate)
+        # timm initialises some networks' classifiers by their number of outputs: with few classes the loss would begin
+        # far above that of a uniform guess.
+        linear = [module for module in self.backbone.modules() if isinstance(module, nn.Linear)][-1]
+        nn.init.normal_(linear.weight, std=0.01)
+        nn.init.zeros_(linear.bias)
+
+    def init_weights(self) -> None:
+        """Load the pretrained weights, if any were asked for."""
+        if self.pretrained:
+            with torch.device("meta"):
+                full = build_network(self.name, self.num_classes)
+            load_pretrained(self.backbone, full, self.name, self.pretrained)
+
+    def forward(
+        self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None, mode: str = "tensor"
+    ) -> Tensor | dict[str, Tensor] | list[BaseDataElement]:
+        """Map images (N, 3, H, W) to logits (N, num_classes), or for ``loss`` and ``predict`` to what follows.
+
+        ``loss`` gives the cross-entropy as ``loss_cls``; ``predict`` adds ``pred_classes`` to the samples: up to
+        ``TOP`` labels, best first.
+        """
+        logits = self.backbone(inputs)
+        if mode == "tensor":
+            return logits
+        if mode == "loss":
+            labels = torch.tensor([sample.gt_label for sample in data_samples], device=logits.device)
+            return {"loss_cls": F.cross_entropy(logits.float(), labels)}
+        best = logits.topk(min(TOP, self.num_classes)).indices.tolist()
+        for sample, labels in zip(data_samples, best, strict=True):
+            sample.pred_classes = labels
+        return data_samples

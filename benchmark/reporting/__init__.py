@@ -1,0 +1,1 @@
+"""Results beside one another and beside the paper: leaderboards, reproductions, generated parts of texts."""

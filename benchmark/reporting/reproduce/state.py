@@ -1,0 +1,238 @@
+"""What is measured of a table of the paper, read from the runs and times below folders and from our own counts.
+
+A run fills a row's cells if it trained the row's config from pretrained weights on as many images as the recipe says,
+give or take a tenth and whatever the batch, and was evaluated on the whole split of the row's data. Of several seeds
+the mean counts. Times are of classifiers in fp32, eager, with batch normalisation as it is.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+from mmengine.config import Config
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from benchmark.config.load import CONFIGS, config_name, load_config
+from benchmark.measuring.complexity import Complexity
+from benchmark.records.result import Result
+from benchmark.records.runs import LATENCY_FILES, Run, Timing, find_runs
+from benchmark.reporting.paper.printed import printed_rows
+from benchmark.reporting.paper.tables import Row, classifier_side, compare_complexity, read_table, row_config, tolerance
+from benchmark.reporting.reproduce.cells import FIGURES, TIMED, Cell, Ratio, State, Timed, Verdict, columns
+
+PAIRED_TABLE = 5  # its times of EfficientNets and ReXNets make ratios
+_SAME_LENGTH = 0.1  # by what part of the recipe's images a training may be longer or shorter
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What is measured of a row: its runs, a seed each; its count; its times by column."""
+
+    results: Sequence[Result]
+    complexity: Complexity | None
+    times: Mapping[str, Timing]
+
+    def values(self, column: str) -> list[float]:
+        """Return the measurements of a column, in the unit of our results."""
+        figure = FIGURES[column]
+        if figure.kind == "accuracy":
+            return [value for result in self.results if (value := result.metrics.get(figure.key)) is not None]
+        if figure.kind == "count":
+            return [getattr(self.complexity, figure.key)] if self.complexity else []
+        return [getattr(self.times[column], figure.key)] if column in self.times else []
+
+
+def read_state(number: int, folders: Sequence[Path], data_root: Path | None = None) -> State:
+    """Set every cell of a table beside ours.
+
+    Args:
+        number: of a table of ``TABLES``.
+        folders: where runs and times are looked for.
+        data_root: folder of the data, for the commands.
+    """
+    found, rows = find_runs(folders), read_table(number)
+    counts = iter(compare_complexity(number))
+    times = {column: _choose_times(rows, found.timings, timed) for column, timed in TIMED.items()}
+    cells: list[Cell] = []
+    passed_over: list[str] = []
+    for row in rows:
+        config = row_config(number, row)
+        cfg = load_config(config) if config else None
+        runs, others = _runs_of(row, cfg, found.runs) if cfg else ([], [])
+        passed_over += others
+        measured = _Measured(
+            [run.result for run in runs],
+            next(counts).ours if row["backbone"] else None,
+            {column: own for column, chosen in times.items() if (own := chosen.get(_model(row)))},
+        )
+        commands = _commands(number, row, cfg, data_root)
+        cells += [_cell(number, row, column, measured.values(column), commands) for column in columns(number)]
+    ratios, problems = _find_ratios(folders) if number == PAIRED_TABLE else ([], [])
+    return State(
+        number,
+        len(rows),
+        tuple(cells),
+        tuple(ratios),
+        {FIGURES[column].heading: _describe(own) for column, own in times.items() if own and column in columns(number)},
+        tuple(passed_over),
+        (*found.problems, *problems),
+    )
+
+
+def recipe_images(cfg: Config) -> int:
+    """Return how many images a config's training sees at the batch that its recipe is for."""
+    return cfg.train_cfg.max_iters * cfg.auto_scale_lr.base_batch_size
+
+
+def _runs_of(row: Row, cfg: Config, runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
+    """Return the runs that fill a row's cells, the newest of each seed, and why others of its model do not."""
+    by_seed, passed_over = {}, []
+    for run in sorted(runs, key=lambda run: run.result.provenance.date):
+        result = run.result
+        if (result.task, result.backbone) != (cfg.task, row["backbone"]) or row not in printed_rows(
+            result.task, result.data
+        ):
+            continue
+        if reason := _why_not(result, cfg):
+            passed_over.append(f"{run.folder}: {reason}")
+        else:
+            by_seed[result.training.seed] = run
+    return list(by_seed.values()), passed_over
+
+
+def _why_not(result: Result, cfg: Config) -> str | None:
+    """Say why a run of a row's model and data does not fill its cells."""
+    training = result.training
+    if result.config.name != config_name(cfg):
+        return f"its config is {result.config.name}, not {config_name(cfg)}"
+    if result.data.partial:
+        return f"evaluated on a part of the split ({result.data.images} images)"
+    if training is None:
+        return "nothing is known of its training"
+    if training.partial:
+        return "trained on a part of the split"
+    if training.pretrained is None:
+        return "trained from random weights"
+    share = training.iterations * training.batch_size / recipe_images(cfg)
+    if abs(share - 1) > _SAME_LENGTH:
+        return f"trained on {share:.3g} times the recipe's images"
+    return None
+
+
+def _model(row: Row) -> tuple[str, int]:
+    """Return what is timed of a row: backbone, and side of its images in pixels."""
+    return row["backbone"], classifier_side(row)
+
+
+def _choose_times(rows: Sequence[Row], timings: Iterable[Timing], timed: Timed) -> dict[tuple[str, int], Timing]:
+    """Return the times of a table's models, all under the conditions that most of them were timed under."""
+    models = {_model(row) for row in rows if row["backbone"]}
+    groups: dict[tuple[str, ...], dict[tuple[str, int], Timing]] = {}
+    for timing in timings:
+        batch, _, height, width = timing.input
+        model = (timing.model, height)
+        plain = (timing.timed, timing.precision, timing.compiled, timing.norms_folded) == (
+            "classifier", "fp32", False, None,
+        )  # fmt: skip
+        on_device = (timing.device == "CPU") == (timed.device == "cpu")
+        if plain and on_device and batch == timed.batch_size and height == width and model in models:
+            groups.setdefault(timing.conditions, {})[model] = timing
+    return max(groups.values(), key=len, default={})
+
+
+def _describe(times: Mapping[tuple[str, int], Timing]) -> str:
+    timings = list(times.values())
+    unstable = [timing.model for timing in timings if not timing.stable]
+    text = ", ".join(timings[0].conditions)
+    return f"{text}; the medians of {', '.join(unstable)} still moved when the warm-up ended" if unstable else text
+
+
+def _cell(number: int, row: Row, column: str, values: Sequence[float], commands: Mapping[str, str]) -> Cell:
+    figure, printed = FIGURES[column], row.get(column, "")
+    comparable = printed and figure.kind in commands and figure.kind != "time"
+    cell = Cell(
+        row=f"{row['label']}, {row['dataset']}" if "dataset" in row else row["label"],
+        backbone=row["backbone"],
+        column=column,
+        config=row_config(number, row),
+        printed=printed,
+        ours=fmean(values) / figure.unit if values else None,
+        runs=len(values),
+        tolerance=tolerance(number, row, column) if comparable else None,
+        verdict=Verdict.MISSING,
+        command=commands.get(column, commands.get(figure.kind)),
+    )
+    return replace(cell, verdict=_verdict(cell))
+
+
+def _verdict(cell: Cell) -> Verdict:
+    if not cell.backbone:
+        return Verdict.NOT_IN_THE_CATALOGUE
+    if cell.command is None:
+        return Verdict.NOT_MEASURED_HERE
+    if cell.ours is None:
+        return Verdict.MISSING
+    if not cell.printed:
+        return Verdict.NOT_PRINTED
+    if cell.tolerance is None:
+        return Verdict.NOT_COMPARED
+    return Verdict.OK if abs(cell.difference) <= cell.tolerance else Verdict.OUTSIDE
+
+
+def _commands(number: int, row: Row, cfg: Config | None, data_root: Path | None) -> dict[str, str]:
+    """Return the command lines that measure a row, by kind of figure; for times on a GPU by column."""
+    if not row["backbone"]:
+        return {}
+    times = f"python tools/reproduce.py table{number} --run"
+    on_gpu = {
+        column: f"{times}  # on a machine with a GPU" for column, timed in TIMED.items() if timed.device == "cuda"
+    }
+    commands = {"count": f"python tools/complexity.py --table {number}", "time": times, **on_gpu}
+    return commands | ({"accuracy": _training_command(cfg, data_root)} if cfg else {})
+
+
+def _training_command(cfg: Config, data_root: Path | None) -> str:
+    """Return the command line that trains a config by one process, at the batch that its recipe is for."""
+    batch = cfg.auto_scale_lr.base_batch_size
+    options = f" --batch-size {batch}" if batch != cfg.train_dataloader.batch_size else ""
+    options += f" --data-root {data_root}" if data_root else ""
+    return f"python tools/train.py {Path(cfg.filename).relative_to(CONFIGS.parent)}{options}"
+
+
+class _Pair(BaseModel):
+    """A row of ``benchmark.measuring.latency.paper_ratios`` as ``tools/latency.py --json`` writes it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    device: str
+    batch: int
+    pair: str
+    ratio: float = Field(gt=0)
+    quartiles: str
+    printed: float = Field(alias="in the paper", gt=0)
+
+
+class _PairFile(BaseModel):
+    pairs: list[_Pair] = []
+
+
+def _find_ratios(folders: Iterable[Path]) -> tuple[list[Ratio], list[str]]:
+    """Return the ratios that files of times hold, and what is wrong with some."""
+    ratios: dict[tuple[int | str, ...], Ratio] = {}
+    problems = []
+    for path in sorted({path.resolve() for folder in folders for path in folder.rglob(LATENCY_FILES)}):
+        try:
+            pairs = _PairFile.model_validate(json.loads(path.read_text())).pairs
+        except ValidationError as error:
+            problems.append(
+                f"{path}: its pairs are not what tools/latency.py --json prints ({error.errors()[0]['msg']})."
+            )
+        except (OSError, ValueError):
+            continue  # find_runs names it
+        else:
+            for pair in pairs:
+                ratio = Ratio(pair.device, pair.batch, pair.pair, pair.printed, pair.ratio, pair.quartiles)
+                ratios.setdefault((pair.device, pair.batch, pair.pair), ratio)
+    return list(ratios.values()), problems

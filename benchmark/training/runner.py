@@ -1,0 +1,151 @@
+"""MMEngine's Runner with a flat run folder, safe checkpoints, channels_last, and CPUs under torchrun."""
+
+import copy
+import logging
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.device import get_device
+from mmengine.dist import is_main_process
+from mmengine.logging import MMLogger
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from backbones.errors import as_user_errors
+from benchmark.files.checkpoints import fill, load_checkpoint
+from benchmark.training.signals import StopSignals, leave_signals_to_the_main_process
+
+_LONGEST_WAIT = 600  # s, for a batch from data-loading processes
+
+
+def init_distributed(launcher: str) -> str:
+    """Join the process group, with NCCL on GPUs and gloo on CPUs, and return the launcher's name for MMEngine.
+
+    Args:
+        launcher: ``auto`` finds torchrun from the environment; ``none``, ``pytorch`` and ``slurm`` as MMDetection has.
+    """
+    if launcher == "auto":
+        launcher = "pytorch" if {"RANK", "WORLD_SIZE", "LOCAL_RANK"} <= os.environ.keys() else "none"
+    if launcher == "pytorch" and not torch.distributed.is_initialized():
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        _init_process_group()
+    return launcher
+
+
+def _init_process_group() -> None:
+    """Join torchrun's process group by a store in which restarts on one machine do not meet.
+
+    torchrun keeps one store over all its restarts, and there a process may find the address that another had before
+    (pytorch/pytorch#135712). Several machines may count restarts differently; the README says what helps there.
+    """
+    store, rank, world_size = next(torch.distributed.rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
+        store = torch.distributed.PrefixStore(f"restart_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+
+
+class BenchmarkRunner(Runner):
+    """The Runner of every tool; configs and hooks mean what they mean in MMDetection."""
+
+    @cached_property
+    def stop_signals(self) -> StopSignals:
+        """The signals that have come in during the training."""
+        return StopSignals()
+
+    @property
+    def is_training(self) -> bool:
+        """Whether this is a training, which also evaluates, and not an evaluation alone."""
+        return self._train_loop is not None
+
+    @property
+    def is_resuming(self) -> bool:
+        """Whether the checkpoint to load is one to go on from."""
+        return self._resume
+
+    def train(self) -> nn.Module:
+        """Train; a signal ends it in good order.
+
+        Raises:
+            UserError: whatever fails; ``run.log`` has the traceback.
+        """
+        with self.stop_signals, as_user_errors(str(self.cfg.filename), Path(self.work_dir) / "run.log"):
+            return super().train()
+
+    @staticmethod
+    def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> DataLoader:
+        """Build a data loader as MMEngine does; its processes leave signals to this one, and have limited time."""
+        if isinstance(dataloader, dict) and dataloader.get("num_workers"):
+            worker = {"worker_init_fn": {"type": leave_signals_to_the_main_process}}
+            dataloader = {"timeout": _LONGEST_WAIT, **dataloader, **worker}
+        return Runner.build_dataloader(dataloader, *args, **kwargs)
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set up as MMEngine does, with logs directly in the run's folder instead of one named by the time."""
+        super().setup_env(env_cfg)
+        self._timestamp = ""
+
+    def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> MMLogger:
+        """Append everything to ``run.log``; the terminal gets the one-line messages."""
+        path = log_file or str(Path(self.work_dir) / "run.log")
+        logger = super().build_logger(log_level, path, file_mode="a", **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_is_for_terminal)
+                handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        return logger
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Move the model to its device and memory format, synchronise BN over GPUs, and wrap it for several processes.
+
+        timm's layers hold their activation in the BN; torch's own conversion to SyncBN would lose it.
+        """
+        model = model.to(get_device(), memory_format=getattr(torch, self.cfg.get("memory_format", "contiguous_format")))
+        if not self.distributed:
+            return model
+        on_gpu = torch.cuda.is_available()
+        if on_gpu and self.cfg.get("sync_bn"):
+            from timm.layers import convert_sync_batchnorm
+
+            model = convert_sync_batchnorm(model)
+        elif self.cfg.get("sync_bn"):
+            self.logger.info("BN is not synchronised: it is on GPUs only.")
+        return MMDistributedDataParallel(
+            module=model,
+            device_ids=[torch.cuda.current_device()] if on_gpu else None,
+            broadcast_buffers=False,
+            find_unused_parameters=self.cfg.get("find_unused_parameters", False),
+        )
+
+    def load_checkpoint(self, filename: str, map_location: Any = "cpu", strict: bool = True, **kwargs: Any) -> dict:
+        """Load weights; every key must fit.
+
+        Raises:
+            UserError: not a checkpoint, or one of another model.
+        """
+        checkpoint = load_checkpoint(Path(filename), map_location)
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        fill(model, checkpoint["state_dict"], filename)
+        self._has_loaded = True
+        self.logger.info(f"Loaded {filename}.")
+        return checkpoint
+
+    def dump_config(self) -> None:
+        """Write the resolved config, without where it went on from, into the run's folder when it trains."""
+        if is_main_process() and self._train_loop is not None:
+            cfg = copy.deepcopy(self.cfg)
+            cfg.resume, cfg.load_from = False, None
+            cfg.dump(str(Path(self.work_dir) / "config.py"))
+
+
+def _is_for_terminal(record: logging.LogRecord) -> bool:
+    # MMEngine also logs the whole config and environment, deprecations of its own, and a name made up for the run.
+    message = record.getMessage()
+    return "\n" not in message and "deprecated" not in message and not message.startswith("Exp name")

@@ -1,0 +1,182 @@
+"""When a training saves itself: by interval, at its best, at its end, and when a signal ends it."""
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine import dist
+from mmengine.hooks import Hook
+from mmengine.logging import HistoryBuffer
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from backbones.errors import UserError
+from benchmark.config.load import flatten, identity
+from benchmark.files.checkpoints import BEST, checkpoint_path, list_checkpoints, remove_leftovers, write_atomically
+from benchmark.tasks import TASKS
+from benchmark.training.signals import StoppedError
+
+_SHOWN = 8
+_MINUTES = re.compile(r"(\d+(?:\.\d+)?)m(?:in)?")
+
+
+def parse_interval(text: int | str) -> tuple[int | None, float | None]:
+    """Return (iterations, None) for ``500``, and (None, seconds) for minutes such as ``30m``.
+
+    Raises:
+        UserError: neither, or not positive.
+    """
+    minutes = _MINUTES.fullmatch(str(text))
+    if minutes and float(minutes[1]) > 0:
+        return None, 60 * float(minutes[1])
+    if str(text).isdecimal() and int(text) > 0:
+        return int(text), None
+    raise UserError(f"--save-interval takes iterations, such as 500, or minutes, such as 30m; found {text!r}.")
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(Hook):
+    """Write ``iter_<n>.pth`` at every interval, at the end and upon a signal, and the best weights to ``best.pth``.
+
+    A checkpoint is written beside its place, flushed to disk and renamed; older ones go only after that. It says which
+    run it belongs to, so that no other one goes on from it.
+
+    Args:
+        interval: see ``parse_interval``.
+        keep: how many of the newest to keep.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self, interval: int | str, keep: int = 2) -> None:
+        if keep < 1:
+            raise UserError(f"--keep takes a number of checkpoints from 1, found {keep}.")
+        self._iterations, self._seconds = parse_interval(interval)
+        self._keep = keep
+
+    def before_train(self, runner: Runner) -> None:
+        """Start the clock, and clear away what a killed run left half written."""
+        self._saved_at = time.monotonic()
+        if dist.is_main_process():
+            remove_leftovers(Path(runner.work_dir))
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Save when the interval or the training is over, and stop upon a signal to any of the processes."""
+        done, stop = runner.iter + 1, _agree(runner.stop_signals.received)
+        if stop or done == runner.max_iters or self._is_due(done):
+            self._save(runner, done)
+        if stop:
+            _stop(runner, stop, done)
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Save and stop upon a signal; the processes evaluate different numbers of batches, so each for itself."""
+        stop = runner.stop_signals.received
+        if stop and runner.is_training:
+            self._save(runner, runner.iter)
+            _stop(runner, stop, runner.iter)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float | None] | None = None) -> None:
+        """Save the weights whose ranking figure is the highest so far."""
+        name = TASKS[runner.cfg.task].ranking
+        value, best = (metrics or {}).get(name), runner.message_hub.get_info("best_figure")
+        if not runner.is_training or value is None or (best is not None and value <= best):
+            return
+        runner.message_hub.update_info("best_figure", value)
+        self._write(runner, Path(runner.work_dir) / BEST, runner.iter)
+        runner.logger.info(f"{BEST}: iteration {runner.iter}, {name} {value:.1f}")
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Say which run it is, and put the logs into plain containers, so that reading them needs no trust."""
+        checkpoint["run"] = describe_run(runner)
+        hub = checkpoint["message_hub"]
+        hub["runtime_info"] = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in hub["runtime_info"].items()
+        }
+        hub["log_scalars"] = {
+            name: [*map(torch.from_numpy, buffer.data), buffer.max_length]
+            for name, buffer in hub["log_scalars"].items()
+        }
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Refuse to go on with another run, and undo ``before_save_checkpoint``."""
+        if not runner.is_resuming:
+            return
+        _check_same_run(checkpoint.get("run"), describe_run(runner), anyway=runner.cfg.get("resume_anyway", False))
+        hub = checkpoint["message_hub"]
+        hub["log_scalars"] = {
+            name: HistoryBuffer(history.numpy(), counts.numpy(), length)
+            for name, (history, counts, length) in hub["log_scalars"].items()
+        }
+
+    def _is_due(self, done: int) -> bool:
+        if self._iterations:
+            return done % self._iterations == 0
+        return time.monotonic() - self._saved_at >= self._seconds
+
+    def _save(self, runner: Runner, done: int) -> None:
+        folder = Path(runner.work_dir)
+        self._write(runner, checkpoint_path(folder, done), done)
+        self._saved_at = time.monotonic()
+        if dist.is_main_process():
+            for path in list_checkpoints(folder)[: -self._keep]:
+                path.unlink()
+
+    @dist.master_only
+    def _write(self, runner: Runner, path: Path, done: int) -> None:
+        write_atomically(
+            path,
+            lambda temporary: runner.save_checkpoint(
+                str(temporary.parent), temporary.name, by_epoch=False, meta={"iter": done}
+            ),
+        )
+
+
+def describe_run(runner: Runner) -> dict[str, Any]:
+    """Return what decides every number of a training, in plain containers."""
+    dataset = runner.train_dataloader.dataset
+    return {
+        "config": flatten(identity(runner.cfg)),
+        "seed": runner.seed,
+        "processes": runner.world_size,
+        "training images": len(dataset),
+        "training data": dataset.annotations_sha256,
+    }
+
+
+def _check_same_run(theirs: dict | None, ours: dict, *, anyway: bool) -> None:
+    if anyway:
+        return
+    if theirs is None:
+        raise UserError("The checkpoint does not say which run it belongs to: --resume-anyway goes on nonetheless.")
+    theirs, ours = ({**run["config"], **run} for run in (theirs, ours))
+    differing = [
+        f"{key}: {theirs.get(key)!r} then, {ours.get(key)!r} now"
+        for key in sorted({*theirs, *ours} - {"config"})
+        if theirs.get(key) != ours.get(key)
+    ]
+    if differing:
+        more = f"; and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+        raise UserError(
+            f"The checkpoint belongs to another run; different are {'; '.join(differing[:_SHOWN])}{more}. Take these "
+            "back, begin anew in another --work-dir, or give --resume-anyway: the result is then of neither run."
+        )
+
+
+def _agree(number: int) -> int:
+    """Return the highest of all processes' numbers."""
+    if not dist.is_distributed():
+        return number
+    shared = torch.tensor(number)
+    dist.all_reduce(shared, op="max")
+    return int(shared)
+
+
+def _stop(runner: Runner, number: int, done: int) -> None:
+    dist.barrier()  # torchrun kills the others once one has left
+    raise StoppedError(number, f"Stopped at iteration {done} of {runner.max_iters}, saved; --resume goes on.")

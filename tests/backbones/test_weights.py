@@ -1,0 +1,449 @@
+import importlib
+import importlib.util
+import json
+import logging
+import os
+import pickle
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from mmengine.logging import HistoryBuffer, MMLogger
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torchvision.transforms import InterpolationMode, v2
+
+from backbones.errors import UserError
+from backbones.families.rexnet import linear_channels
+from backbones.features import Backbone, build_network
+from backbones.weights import PACKAGES, load_pretrained, preprocessing
+
+SMALL = "mobilenet_v3_small"
+# ImageNet's indices for COCO's categories; ImageNet-1k has no giraffe.
+IMAGENET_INDICES = {"zebra": {340}, "elephant": {101, 385, 386}, "pizza": {963}}
+
+
+def images(count: int = 1, side: int = 64) -> Tensor:
+    return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def meta_network(name: str, **kwargs) -> nn.Module:
+    with torch.device("meta"):
+        return build_network(name, **kwargs)
+
+
+def load(net: nn.Module, name: str, source: object) -> nn.Module:
+    """Load into a whole network."""
+    load_pretrained(net, net, name, str(source))
+    return net
+
+
+def snapshot(net: nn.Module) -> dict[str, Tensor]:
+    return {key: value.clone() for key, value in net.state_dict().items()}
+
+
+def assert_same_tensors(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    """Every tensor of ours equals theirs of the same name."""
+    for key, value in ours.items():
+        assert torch.equal(value, theirs[key]), key
+
+
+def assert_same_logits(ours: nn.Module, theirs: nn.Module) -> None:
+    with torch.no_grad():
+        expected = theirs.eval()(images())
+        assert expected.std() > 1e-3
+        torch.testing.assert_close(ours.eval()(images()), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def source(randomise) -> nn.Module:
+    return randomise(build_network(SMALL)).eval()
+
+
+@pytest.fixture
+def messages(caplog) -> pytest.LogCaptureFixture:
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    caplog.set_level(logging.INFO)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+# --- files of our own and timm's layout ---
+
+
+WRAPPINGS = {
+    "bare": lambda state: state,
+    "state_dict": lambda state: {"state_dict": state, "epoch": 3},
+    "model": lambda state: {"model": state, "args": {"lr": 0.1}},
+    "state_dict_ema": lambda state: {
+        "state_dict": {key: torch.zeros_like(value) for key, value in state.items()},
+        "state_dict_ema": state,
+    },
+    # in another order, so that names alone can tell what is what
+    "module": lambda state: {f"module.{key}": value for key, value in reversed(state.items())},
+    "classifier": lambda state: {"state_dict": {f"backbone.{key}": value for key, value in reversed(state.items())}},
+    "detector": lambda state: {
+        "state_dict": {
+            **{f"backbone.net.{key}": value for key, value in state.items()},
+            "neck.extra_layers.0.0.0.weight": torch.zeros(3),
+            "bbox_head.cls_convs.0.bias": torch.zeros(3),
+        },
+        # what MMEngine saves beside the weights
+        "message_hub": {"log_scalars": {"train/loss": HistoryBuffer([1.0, 2.0], [1, 1])}},
+    },
+    "distributed detector": lambda state: {
+        **{f"module.backbone.net.{key}": value for key, value in state.items()},
+        "module.neck.extra_layers.0.0.0.weight": torch.zeros(3),
+    },
+}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+def test_a_pth_file_fills_the_backbone(wrapping, source, tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(WRAPPINGS[wrapping](source.state_dict()), path)
+    backbone = Backbone(SMALL, "ssdlite", pretrained=str(path)).eval()
+    backbone.init_weights()
+    assert_same_tensors(backbone.net.state_dict(), source.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(backbone(images())[-1], source.forward_features(images()))
+
+
+def test_a_safetensors_file_fills_the_network(source, tmp_path):
+    save_file(source.state_dict(), tmp_path / "weights.safetensors")
+    net = load(build_network(SMALL), SMALL, tmp_path / "weights.safetensors")
+    assert_same_logits(net, source)
+
+
+def test_the_part_that_a_detector_trained_fills_a_detector(source, tmp_path, randomise):
+    """The checkpoint of a pyramid lacks what runs after C5, which SSDLite needs."""
+    trained = randomise(Backbone("mobilenet_v2", "pyramid"))
+    torch.save({f"backbone.{key}": value for key, value in trained.state_dict().items()}, tmp_path / "det.pth")
+    again = Backbone("mobilenet_v2", "pyramid", pretrained=str(tmp_path / "det.pth"))
+    again.init_weights()
+    assert_same_tensors(again.state_dict(), trained.state_dict())
+    ssdlite = Backbone("mobilenet_v2", "ssdlite", pretrained=str(tmp_path / "det.pth"))
+    with pytest.raises(UserError, match=r"missing \(first: conv_head\.weight, bn2\.weight"):
+        ssdlite.init_weights()
+
+
+@pytest.mark.parametrize("width", [1.0, 1.3])
+def test_timms_rexnet_file_fills_ours(width, tmp_path, randomise):
+    theirs = randomise(timm.create_model({1.0: "rexnet_100", 1.3: "rexnet_130"}[width]))
+    torch.save(theirs.state_dict(), tmp_path / "timm.pth")
+    assert_same_logits(load(build_network(f"rexnet_x{width}"), f"rexnet_x{width}", tmp_path / "timm.pth"), theirs)
+
+
+# --- the ReXNet authors' layout (github.com/clovaai/rexnet): names by position, a 1x1 convolution as classifier ---
+
+
+def conv_bn(in_channels: int, channels: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    conv = nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return [conv, nn.BatchNorm2d(channels)]
+
+
+class AuthorsSE(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = channels // 12
+        self.avg_pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Sequential(
+            nn.Conv2d(channels, hidden, 1),
+            nn.BatchNorm2d(hidden),
+            nn.ReLU(),
+            nn.Conv2d(hidden, channels, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.fc(self.avg_pool(x))
+
+
+class AuthorsBlock(nn.Module):
+    def __init__(self, in_channels: int, channels: int, expansion: int, stride: int, se: bool) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.use_shortcut = stride == 1 and in_channels <= channels
+        hidden = in_channels * expansion
+        out = [*conv_bn(in_channels, hidden), nn.SiLU()] if expansion != 1 else []
+        out += conv_bn(hidden, hidden, 3, stride, groups=hidden)
+        out += [AuthorsSE(hidden)] if se else []
+        self.out = nn.Sequential(*out, nn.ReLU6(), *conv_bn(hidden, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.out(x)
+        if self.use_shortcut:
+            out[:, : self.in_channels] += x
+        return out
+
+
+class AuthorsReXNet(nn.Module):
+    def __init__(self, width: float, classes: int = 1000) -> None:
+        super().__init__()
+        channels = [round(32 * max(width, 1.0)), *linear_channels(width)]
+        strides = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1]
+        features = [*conv_bn(3, channels[0], 3, 2), nn.SiLU()]
+        for index, stride in enumerate(strides):
+            expansion = 1 if index == 0 else 6
+            features.append(AuthorsBlock(channels[index], channels[index + 1], expansion, stride, se=index >= 3))
+        last = int(1280 * width)
+        self.features = nn.Sequential(*features, *conv_bn(channels[-1], last), nn.SiLU(), nn.AdaptiveAvgPool2d(1))
+        self.output = nn.Sequential(nn.Dropout(0.2), nn.Conv2d(last, classes, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.features(x)).flatten(1)
+
+
+@pytest.mark.parametrize("width", [0.9, 1.0])
+def test_the_authors_rexnet_file_fills_ours(width, tmp_path, randomise):
+    authors = randomise(AuthorsReXNet(width))
+    assert {"features.0.weight", "features.6.out.5.fc.3.bias", "output.1.weight"} <= authors.state_dict().keys()
+    torch.save(authors.state_dict(), tmp_path / "rexnetv1.pth")
+    name = f"rexnet_x{width}"
+    assert_same_logits(load(build_network(name), name, tmp_path / "rexnetv1.pth"), authors)
+
+
+def test_the_authors_file_of_another_width_is_refused(tmp_path):
+    torch.save(AuthorsReXNet(0.9).state_dict(), tmp_path / "rexnetv1_0.9.pth")
+    with pytest.raises(UserError, match=r"rexnetv1_0\.9\.pth into rexnet_x1\.0: .* missing .* unexpected"):
+        load(build_network("rexnet_x1.0"), "rexnet_x1.0", tmp_path / "rexnetv1_0.9.pth")
+
+
+# --- 'imagenet' ---
+
+
+@pytest.fixture
+def hub(monkeypatch, randomise):
+    """Stand in for timm's hub: weights that only the hub could have, or a network that is down."""
+    create = timm.create_model
+    served = {}
+
+    def fake(model: str, pretrained: bool = False, **kwargs) -> nn.Module:
+        if not pretrained:
+            return create(model, **kwargs)
+        if model not in served:
+            raise ConnectionError("no route to host")
+        return served[model]
+
+    monkeypatch.setattr(timm, "create_model", fake)
+    return lambda model: served.setdefault(model, randomise(create(model), seed=7))
+
+
+def test_imagenet_comes_from_timms_hub(hub):
+    theirs = hub("rexnet_100")
+    backbone = Backbone("rexnet_x1.0", "pyramid", pretrained="imagenet")
+    backbone.init_weights()
+    assert_same_tensors(backbone.net.state_dict(), theirs.state_dict())
+    assert_same_logits(load(build_network("rexnet_x1.0"), "rexnet_x1.0", "imagenet"), theirs)
+
+
+def test_a_hub_out_of_reach_is_a_user_error(hub):
+    net = build_network("mobilenet_v2")
+    with pytest.raises(UserError, match=r"Could not get timm's weights 'mobilenetv2_100'.*ConnectionError"):
+        load(net, "mobilenet_v2", "imagenet")
+
+
+def test_a_backbone_without_weights_on_the_hub_is_a_user_error(hub):
+    with pytest.raises(UserError, match=r"no ImageNet weights for rexnet_x0\.9 on timm's hub"):
+        load(meta_network("rexnet_x0.9"), "rexnet_x0.9", "imagenet")
+
+
+@pytest.fixture(scope="module")
+def lite0_file() -> Path:
+    package, file = PACKAGES["efficientnet_lite0"]
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"the optional package {package} is not installed")
+    return Path(importlib.import_module(package).__file__).parent / file
+
+
+def test_the_installed_package_serves_efficientnet_lite0(lite0_file, hub):
+    theirs = [
+        value
+        for key, value in torch.load(lite0_file, weights_only=True).items()
+        if not key.endswith("num_batches_tracked")
+    ]
+    net = load(build_network("efficientnet_lite0"), "efficientnet_lite0", "imagenet")
+    ours = {key: value for key, value in net.state_dict().items() if not key.endswith("num_batches_tracked")}
+    assert len(ours) == len(theirs)
+    for (key, our_tensor), their_tensor in zip(ours.items(), theirs, strict=True):
+        assert torch.equal(our_tensor, their_tensor), key
+
+
+# --- the classifier ---
+
+
+def test_a_classifier_of_other_classes_is_left_out_and_said(source, tmp_path, messages):
+    torch.save(source.state_dict(), tmp_path / "weights.pth")
+    net = build_network(SMALL, num_classes=12)
+    before = snapshot(net)
+    load(net, SMALL, tmp_path / "weights.pth")
+    state = net.state_dict()
+    for key, value in state.items():
+        assert torch.equal(value, before[key] if key.startswith("classifier.") else source.state_dict()[key]), key
+    assert "classifier left out (classifier.bias, classifier.weight)" in messages.text
+
+
+def test_a_classifier_of_the_same_classes_is_kept(source, tmp_path, messages):
+    torch.save(source.state_dict(), tmp_path / "weights.pth")
+    assert_same_logits(load(build_network(SMALL), SMALL, tmp_path / "weights.pth"), source)
+    assert "weights.pth into mobilenet_v3_small" in messages.text
+    assert "left out" not in messages.text
+
+
+def test_a_file_without_a_classifier_fits(tmp_path, messages, randomise):
+    headless = {key: value for key, value in AuthorsReXNet(1.0).state_dict().items() if not key.startswith("output")}
+    torch.save(headless, tmp_path / "weights.pth")
+    load(build_network("rexnet_x1.0"), "rexnet_x1.0", tmp_path / "weights.pth")
+    assert "classifier left out (head.fc.bias, head.fc.weight)" in messages.text
+
+
+# --- files that do not fit ---
+
+
+def without_stem(state: dict) -> dict:
+    return {key: value for key, value in state.items() if key not in ("conv_stem.weight", "bn1.bias")}
+
+
+def with_more(state: dict) -> dict:
+    return {**state, "blocks.9.conv.weight": torch.zeros(1), "aux.weight": torch.zeros(1)}
+
+
+def misshapen(state: dict) -> dict:
+    return {**state, "conv_stem.weight": torch.zeros(32, 3, 3, 3)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without_stem, r"2 missing \(first: conv_stem\.weight, bn1\.bias\)"),
+        (with_more, r"2 unexpected \(first: blocks\.9\.conv\.weight, aux\.weight\)"),
+        (misshapen, r"1 of another shape \(first: conv_stem\.weight \(32, 3, 3, 3\) for \(16, 3, 3, 3\)\)"),
+    ],
+)
+def test_keys_that_do_not_fit_are_named_and_nothing_is_loaded(change, message, source, tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(change(source.state_dict()), path)
+    net = build_network(SMALL)
+    before = snapshot(net)
+    with pytest.raises(UserError, match=rf"weights\.pth into mobilenet_v3_small: {message}"):
+        load(net, SMALL, path)
+    assert_same_tensors(net.state_dict(), before)
+
+
+def test_another_backbones_file_is_refused(tmp_path):
+    torch.save(build_network("mobilenet_v2").state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(UserError, match=r"missing.*unexpected.*of another shape"):
+        load(build_network(SMALL), SMALL, tmp_path / "weights.pth")
+
+
+# --- files that are none ---
+
+
+class Malicious:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.mark.parametrize("plain_pickle", [False, True])
+def test_a_pickle_that_runs_code_is_refused_and_does_not_run(plain_pickle, source, tmp_path):
+    marker, path = tmp_path / "marker", tmp_path / "weights.pth"
+    state = {**source.state_dict(), "evil": Malicious(marker)}
+    path.write_bytes(pickle.dumps(state, protocol=2)) if plain_pickle else torch.save(state, path)
+    with pytest.raises(UserError, match=r"weights\.pth .*could run code, so it was not read"):
+        load(build_network(SMALL), SMALL, path)
+    assert not marker.exists()
+    pickle.loads(pickle.dumps(Malicious(marker)))
+    assert marker.exists()  # that is, it would have run
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello world\n", b"<html>404</html>", b"version https://git-lfs.github.com/spec/v1\n", b"\x00" * 512],
+    ids=["empty", "text", "html", "lfs pointer", "zeros"],
+)
+def test_a_file_of_another_kind_is_a_user_error(content, suffix, tmp_path):
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"weights\.(pth|safetensors) is not") as raised:
+        load(build_network(SMALL), SMALL, path)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_truncated_file_is_a_user_error(suffix, source, tmp_path):
+    path = tmp_path / f"weights{suffix}"
+    save_file(source.state_dict(), path) if suffix == ".safetensors" else torch.save(source.state_dict(), path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"weights\.(pth|safetensors) is not") as raised:
+        load(build_network(SMALL), SMALL, path)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1, 2], "holds a list, expected a state dict"),
+        ({"epoch": 3}, "holds no tensors, expected a state dict"),
+        ({"state_dict": {}}, "holds no tensors, expected a state dict"),
+    ],
+)
+def test_a_file_without_a_state_dict_is_a_user_error(content, message, tmp_path):
+    torch.save(content, tmp_path / "weights.pth")
+    with pytest.raises(UserError, match=message):
+        load(build_network(SMALL), SMALL, tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize("name", ["absent.pth", "", "folder"])
+def test_an_absent_file_is_a_user_error(name, tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=r"Weights not found: .*Give an existing \.pth or \.safetensors file"):
+        load(meta_network(SMALL), SMALL, tmp_path / name)
+
+
+# --- real weights on real pictures ---
+
+
+def pictures_dominated_by(folder: Path, names: set[str], share: float) -> list[tuple[Path, str]]:
+    """Return (picture, category) where an object of these categories covers more than a share with its box."""
+    found = []
+    for split in ("train2017", "val2017"):
+        data = json.loads((folder / "annotations" / f"instances_{split}.json").read_text())
+        category = {entry["id"]: entry["name"] for entry in data["categories"]}
+        objects = defaultdict(list)
+        for annotation in data["annotations"]:
+            if not annotation["iscrowd"] and category[annotation["category_id"]] in names:
+                objects[annotation["image_id"]].append(annotation)
+        for image in data["images"]:
+            largest = max(objects[image["id"]], key=lambda o: o["bbox"][2] * o["bbox"][3], default=None)
+            if largest and largest["bbox"][2] * largest["bbox"][3] > share * image["width"] * image["height"]:
+                found.append((folder / split / image["file_name"], category[largest["category_id"]]))
+    return found
+
+
+def test_real_weights_name_what_real_pictures_show(coco_mini, lite0_file):
+    pictures = pictures_dominated_by(coco_mini, set(IMAGENET_INDICES), share=0.25)
+    assert len(pictures) == 7
+    record = preprocessing("efficientnet_lite0")
+    transform = v2.Compose(
+        [
+            v2.Resize(256, InterpolationMode(record.interpolation), antialias=True),
+            v2.CenterCrop(224),
+            v2.PILToTensor(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(record.mean, record.std),
+        ]
+    )
+    net = load(build_network("efficientnet_lite0"), "efficientnet_lite0", "imagenet").eval()
+    batch = torch.stack([transform(Image.open(path).convert("RGB")) for path, _ in pictures])
+    with torch.no_grad():
+        top5 = net(batch).topk(5).indices.tolist()
+    right = [bool(IMAGENET_INDICES[name] & set(guesses)) for (_, name), guesses in zip(pictures, top5, strict=True)]
+    assert sum(right) >= 5, list(zip(pictures, top5, strict=True))

@@ -1,0 +1,223 @@
+"""The ONNX export: onnxruntime gives the detector's boxes and scores, and a file that would not is never written."""
+
+import importlib.util
+import json
+import re
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from helpers import REPOSITORY, SMALL, build_detector, run_tool, small_config
+from PIL import Image
+from torchvision.ops import box_iou
+
+from backbones.errors import UserError
+from benchmark.config.load import CONFIGS
+from benchmark.inference.export import onnx as module
+from benchmark.inference.export.onnx import TOLERANCE, DecodedSSDLite, append_nms, compare, export, select, to_onnx
+from benchmark.inference.predict import Pictures, find_pictures
+from benchmark.training.train import Options
+
+CONFIG = CONFIGS / "ssdlite_mobilenet_v3_large.py"
+FOCAL = "model.bbox_head.loss_cls={'type': 'SigmoidFocalClassificationLoss', '_delete_': True}"
+
+
+def confident(detector, randomise):
+    """Give random weights scores and boxes as different from one another as a trained detector's."""
+    randomise(detector)
+    torch.manual_seed(1)
+    for convs, std in ((detector.bbox_head.cls_convs, 1.0), (detector.bbox_head.reg_convs, 0.1)):
+        for conv in convs:
+            torch.nn.init.normal_(conv[-1].weight, std=std)
+    return detector.eval()
+
+
+@pytest.fixture(scope="module")
+def pictures(request, tmp_path_factory):
+    """Folder of three pictures, real ones where there are some."""
+    try:
+        found = find_pictures(request.getfixturevalue("coco_mini") / "val2017")
+    except pytest.skip.Exception:
+        found = find_pictures(request.getfixturevalue("demo_data") / "val2017")
+    folder = tmp_path_factory.mktemp("pictures")
+    for path in found[:3]:
+        (folder / path.name).symlink_to(path.resolve())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def detector(randomise):
+    return confident(build_detector(small_config()), randomise)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(detector, tmp_path_factory):
+    path = tmp_path_factory.mktemp("checkpoint") / "x.pth"
+    torch.save({"state_dict": detector.state_dict(), "meta": {}}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def samples(pictures):
+    read = Pictures(find_pictures(pictures), small_config().val_dataloader.dataset.pipeline)
+    return [read[index] for index in range(len(read))]
+
+
+@pytest.fixture(scope="module")
+def raw(detector):
+    return to_onnx(DecodedSSDLite(detector, (320, 320)).eval(), 18)
+
+
+@pytest.fixture(scope="module")
+def file(checkpoint, pictures, tmp_path_factory):
+    """The tool's output with NMS."""
+    out = tmp_path_factory.mktemp("export") / "new" / "model.onnx"
+    run = run_tool(
+        "export.py", CONFIG, checkpoint, "--out", out, "--nms", "--pictures", pictures, "--cfg-options", *SMALL
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    assert "opset 18" in run.stdout
+    assert "3 pictures" in run.stdout
+    return out
+
+
+def test_the_tool_writes_the_detectors_own_detections(file, detector, samples):
+    """The file alone, fed with RGB pictures, against the detector's ``predict`` with MMDetection's NMS."""
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    assert [(given.name, given.shape) for given in session.get_inputs()] == [("image", [1, 3, 320, 320])]
+    found_any = 0
+    for sample in samples:
+        rgb = sample["inputs"].numpy()[None, ::-1].astype(np.float32)
+        boxes, scores, labels = session.run(["detection_boxes", "detection_scores", "detection_labels"], {"image": rgb})
+        data = detector.data_preprocessor({"inputs": [sample["inputs"]], "data_samples": [sample["data_samples"]]})
+        head, limit = detector.bbox_head, dict(detector.test_cfg, nms_pre=10**6)  # ONNX's operator has no such limit
+        with torch.no_grad():
+            maps = detector.extract_feat(data["inputs"])
+            kept = head.predict_by_feat(
+                *head(maps), batch_img_metas=[sample["data_samples"].metainfo], cfg=type(detector.test_cfg)(limit)
+            )[0]
+        assert labels.tolist() == kept.labels.tolist()
+        np.testing.assert_allclose(boxes, kept.bboxes, atol=TOLERANCE)
+        np.testing.assert_allclose(scores, kept.scores, atol=TOLERANCE)
+        found_any += len(labels)
+    assert found_any > 30
+
+
+def test_the_file_says_how_to_use_it(file):
+    model = onnx.load(file)
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(facts["classes"])[79] == "toothbrush"
+    assert json.loads(facts["mean"]) == pytest.approx([123.675, 116.28, 103.53])
+    assert (facts["config"], facts["input_height"]) == ("ssdlite_mobilenet_v3_large", "320")
+    assert "RGB" in facts["input"]
+    assert str(REPOSITORY).encode() not in file.read_bytes()
+
+
+def test_rexnet_with_sigmoid_scores_at_another_opset(randomise, samples):
+    cfg = small_config("ssdlite_rexnet_x1.0", FOCAL, "model.backbone.name=rexnet_x1.0")
+    decoded = DecodedSSDLite(confident(build_detector(cfg), randomise), (320, 320)).eval()
+    assert compare(decoded, samples[:1], to_onnx(decoded, 20)).within(TOLERANCE)
+
+
+def test_a_changed_weight_fails_the_comparison(raw, samples, randomise):
+    detector = confident(build_detector(small_config()), randomise)
+    decoded = DecodedSSDLite(detector, (320, 320)).eval()
+    assert compare(decoded, samples, raw).within(TOLERANCE)
+    with torch.no_grad():
+        detector.bbox_head.reg_convs[0][-1].bias[0] += 0.01  # a fraction of a pixel
+    moved = compare(decoded, samples, raw)
+    assert moved.boxes > TOLERANCE > moved.scores
+
+
+def test_boxes_that_are_not_the_detectors_own_fail_the_comparison(raw, samples, randomise):
+    detector = confident(build_detector(small_config()), randomise)
+    decoded = DecodedSSDLite(detector, (320, 320)).eval()
+    anchors = detector.bbox_head.prior_generator
+    anchors.base_anchors = [level + 0.1 for level in anchors.base_anchors]
+    assert compare(decoded, samples, raw).boxes == pytest.approx(0.1, abs=0.02)
+
+
+def test_another_nms_fails_the_comparison(detector, raw, samples):
+    decoded = DecodedSSDLite(detector, (320, 320)).eval()
+    assert compare(decoded, samples, raw, append_nms(raw, detector.test_cfg)).within(TOLERANCE)
+    other = {**detector.test_cfg, "nms": {"type": "nms", "iou_threshold": 0.7}}
+    assert not compare(decoded, samples, raw, append_nms(raw, other)).within(TOLERANCE)
+
+
+def test_a_model_that_differs_is_not_written(checkpoint, pictures, tmp_path, monkeypatch, raw):
+    def spoil(decoded, opset):
+        with torch.no_grad():
+            for conv in decoded.detector.bbox_head.cls_convs:
+                conv[-1].weight *= 1.01
+        return raw
+
+    monkeypatch.setattr(module, "to_onnx", spoil)
+    with pytest.raises(UserError, match=r"differ on 3 pictures .* in scores.*\n.*own float32") as caught:
+        export(Options(CONFIG, cfg_options=SMALL), checkpoint, tmp_path / "model.onnx", pictures=pictures)
+    assert list(tmp_path.iterdir()) == []
+    found, own = (float(text) for text in re.findall(r"and (\S+) in scores", str(caught.value)))
+    assert found > TOLERANCE > 10 * own > 0
+
+
+def test_nms_by_brute_force():
+    generator = torch.Generator().manual_seed(0)
+    corners = 20 * torch.rand(40, 2, 2, generator=generator)
+    boxes = torch.cat([corners.amin(dim=1), corners.amax(dim=1)], dim=1)
+    boxes[0, 2] = boxes[0, 0]  # no width
+    scores = torch.rand(40, 3, generator=generator)
+    settings = {"score_thr": 0.3, "nms": {"type": "nms", "iou_threshold": 0.4}, "max_per_img": 12, "min_bbox_size": 0}
+    kept = []
+    for score, anchor, label in sorted(
+        ((float(scores[a, c]), a, c) for a in range(1, 40) for c in range(3) if scores[a, c] > 0.3), reverse=True
+    ):
+        if all(box_iou(boxes[[anchor]], boxes[[a]]) <= 0.4 for _, a, c in kept if c == label):
+            kept.append((score, anchor, label))
+    found_boxes, found_scores, found_labels = select(boxes, scores, settings)
+    assert len(kept) > 12
+    assert found_scores.tolist() == pytest.approx([score for score, _, _ in kept[:12]])
+    assert found_labels.tolist() == [label for _, _, label in kept[:12]]
+    torch.testing.assert_close(found_boxes, boxes[[anchor for _, anchor, _ in kept[:12]]])
+
+
+@pytest.mark.parametrize("name", ["faster_rcnn_rexnet_x1.0", "mask_rcnn_resnet50", "finetune_food101_rexnet_x1.0"])
+def test_other_tasks_are_not_supported(name, tmp_path):
+    with pytest.raises(UserError, match="not supported"):
+        export(Options(CONFIGS / f"{name}.py"), tmp_path / "absent.pth", tmp_path / "x.onnx")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"opset": 17}, "writes 18 and above"),
+        ({"with_nms": True, "cfg_options": ("model.test_cfg.nms.type=soft_nms",)}, "no operator"),
+        ({"data_root": "nowhere"}, "Give --pictures"),
+        ({"pictures": "nowhere"}, "No such picture"),
+    ],
+)
+def test_mistakes_are_named_before_a_model_is_built(change, message, tmp_path):
+    options = Options(CONFIG, cfg_options=change.pop("cfg_options", ()), data_root=change.pop("data_root", None))
+    if "pictures" in change:
+        change["pictures"] = tmp_path / change["pictures"]
+    with pytest.raises(UserError, match=message):
+        export(options, tmp_path / "absent.pth", tmp_path / "x.onnx", **change)
+
+
+def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "onnxscript", raising=False)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find(name))
+    with pytest.raises(UserError, match=r"needs onnxscript.*rexnet-benchmark\[export\]"):
+        export(Options(CONFIG), tmp_path / "absent.pth", tmp_path / "x.onnx")
+
+
+def test_a_damaged_picture_stops_the_check(checkpoint, tmp_path, monkeypatch, raw):
+    monkeypatch.setattr(module, "to_onnx", lambda decoded, opset: raw)
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:50])
+    with pytest.raises(UserError, match=r"b\.png cannot be read"):
+        export(Options(CONFIG, cfg_options=SMALL), checkpoint, tmp_path / "model.onnx", pictures=tmp_path)
+    assert not (tmp_path / "model.onnx").exists()

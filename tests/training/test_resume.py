@@ -1,0 +1,324 @@
+"""What a run survives: kills at any moment, signals, damaged files, a full disk; and what it refuses."""
+
+import json
+import multiprocessing
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from itertools import islice
+from pathlib import Path
+
+import kills
+import numpy as np
+import psutil
+import pytest
+import torch
+from helpers import REPOSITORY
+from test_train import options
+from torch.utils.data import DataLoader
+
+from backbones.errors import UserError
+from benchmark.files.checkpoints import list_checkpoints, load_checkpoint, newest_intact
+from benchmark.records.result import read_result
+from benchmark.seeding import SampleStream
+from benchmark.training.saving import parse_interval
+from benchmark.training.signals import STOPPING, StopSignals, leave_signals_to_the_main_process
+from benchmark.training.train import train
+
+KILLS, STEPS = 5, 8
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
+
+
+@pytest.mark.parametrize("name", kills.TRAININGS)
+def test_a_killed_training_ends_like_one_left_alone(name, tmp_path):
+    """Weights, optimizer, schedule and TensorBoard's steps are equal bit for bit, whatever the loaders' number."""
+    assert kills.run_process(kills.settings(name, tmp_path / "alone", tmp_path / "data", 0), STEPS) == 0
+    kills.train_killed(name, tmp_path / "killed", tmp_path / "data", STEPS, KILLS, seed=1)
+    assert kills.compare(tmp_path / "killed", tmp_path / "alone") == []
+    killed, alone = (read_result(tmp_path / run / "result.json") for run in ("killed", "alone"))
+    assert killed.metrics == alone.metrics
+    assert killed.config == alone.config
+    assert killed.training.iterations == STEPS
+    assert not list((tmp_path / "killed").glob(".*.tmp"))
+
+
+def test_torchrun_goes_on_after_a_process_was_killed(tmp_path):
+    """``--max-restarts`` needs no hand: one of two processes is killed, then the other; both begin anew each time."""
+    for name, more in (("alone", []), ("killed", ["--kill-at", "3", "6"])):
+        command = [*TORCHRUN, "--nproc_per_node=2", "--max-restarts=2", "--rdzv-backend=c10d"]
+        command += ["--rdzv-endpoint=localhost:0", str(REPOSITORY / "dev/kills.py")]
+        command += ["--work-dir", str(tmp_path / name), "--data-root", str(tmp_path / "data"), *more]
+        path = os.pathsep.join(str(REPOSITORY / folder) for folder in (".", "tests", "dev"))
+        run = subprocess.run(
+            command, capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": path}
+        )
+        assert run.returncode == 0, run.stderr[-3000:]
+    assert kills.compare(tmp_path / "killed", tmp_path / "alone") == []
+    assert len(re.findall(r"resumed epoch: 0, iter: \d+", (tmp_path / "killed/run.log").read_text())) == 2
+    assert read_result(tmp_path / "killed/result.json").training.world_size == 2
+
+
+@pytest.fixture(scope="module")
+def run(demo_data, tmp_path_factory) -> Path:
+    """A finished run with three checkpoints."""
+    work_dir = tmp_path_factory.mktemp("run")
+    train(options(demo_data, work_dir), steps=3, save_interval="1", keep=3)
+    return work_dir
+
+
+def copy(run: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(run, folder / "copy"))
+
+
+def test_the_best_weights_are_kept_apart(run, demo_data, tmp_path):
+    assert [path.name for path in list_checkpoints(run)] == ["iter_1.pth", "iter_2.pth", "iter_3.pth"]
+    assert load_checkpoint(run / "best.pth")["meta"]["iter"] == 3
+
+
+@pytest.mark.parametrize("damage", ["cut off", "a bit", "empty"])
+def test_resuming_falls_back_to_the_newest_intact_checkpoint(run, demo_data, tmp_path, damage):
+    folder = copy(run, tmp_path)
+    path = folder / "iter_3.pth"
+    content = bytearray(path.read_bytes())
+    if damage == "a bit":
+        content[len(content) // 2] ^= 1
+    path.write_bytes({"cut off": content[: len(content) // 2], "a bit": content, "empty": b""}[damage])
+    train(options(demo_data, folder), steps=3, resume=True, save_interval="1", keep=3)
+    log = (folder / "run.log").read_text()
+    assert re.search(r"Passed over: .*iter_3\.pth is not a checkpoint", log)
+    assert "resumed epoch: 0, iter: 2" in log
+    assert (folder / "iter_3.pth.damaged").is_file()  # nobody's work is thrown away
+    assert (
+        kills.differences(load_checkpoint(path)["state_dict"], load_checkpoint(run / "iter_3.pth")["state_dict"]) == []
+    )
+
+
+def test_no_damage_goes_unnoticed(run, tmp_path):
+    """A flipped bit anywhere is refused, or lies where it changes no number."""
+    path = tmp_path / "iter_3.pth"
+    whole = (run / "iter_3.pth").read_bytes()
+    original = load_checkpoint(run / "iter_3.pth")
+    rng = np.random.default_rng(0)
+    refused = 0
+    places = [*rng.integers(0, len(whole), 25), *rng.integers(len(whole) - 4000, len(whole), 10)]
+    for place in places:
+        content = bytearray(whole)
+        content[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(content)
+        try:
+            loaded = load_checkpoint(path)
+        except UserError:
+            refused += 1
+        else:
+            assert kills.differences(loaded["state_dict"], original["state_dict"]) == []
+    assert refused > len(places) / 2
+
+
+def test_all_checkpoints_damaged_is_named(run, demo_data, tmp_path):
+    folder = copy(run, tmp_path)
+    for path in list_checkpoints(folder):
+        path.write_bytes(b"PK")
+    assert newest_intact(folder)[0] is None
+    with pytest.raises(UserError, match=r"Nothing to resume: .*iter_3\.pth is not a checkpoint.*iter_1\.pth"):
+        train(options(demo_data, folder), steps=3, resume=True)
+
+
+def test_another_config_other_data_and_another_seed_are_refused(run, demo_data, tmp_path):
+    folder = copy(run, tmp_path)
+    with pytest.raises(UserError, match=r"optim_wrapper\.optimizer\.lr: 0\.014 then, 0\.5 now"):
+        train(options(demo_data, folder, "optim_wrapper.optimizer.lr=0.5"), steps=3, resume=True)
+    with pytest.raises(UserError, match=r"seed: 0 then, 1 now"):
+        train(options(demo_data, folder), steps=3, resume=True, seed=1)
+    with pytest.raises(UserError, match=r"train_dataloader.batch_size: 4 then, 2 now"):
+        train(options(demo_data, folder, batch_size=2), steps=3, resume=True)
+    data = Path(shutil.copytree(demo_data, tmp_path / "data"))
+    annotations = data / "annotations/instances_train2017.json"
+    content = json.loads(annotations.read_text())
+    content["annotations"][0]["bbox"][2] -= 1
+    annotations.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="training data"):
+        train(options(data, folder), steps=3, resume=True)
+    train(options(data, folder), steps=4, resume_anyway=True)
+    assert read_result(folder / "result.json").training.iterations == 4
+
+
+def test_places_and_process_counts_make_no_other_run(run, demo_data, tmp_path):
+    data = Path(shutil.copytree(demo_data, tmp_path / "data"))
+    folder = copy(run, tmp_path)
+    (folder / "iter_3.pth").unlink()
+    train(options(data, folder, "train_dataloader.num_workers=1"), steps=3, resume=True, save_interval="10m", keep=1)
+    assert [path.name for path in list_checkpoints(folder)] == ["iter_3.pth"]
+
+
+def _train_with_little_room(options, bytes_allowed: int) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit is then an error, as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_allowed, bytes_allowed))
+    try:
+        train(options, steps=3, resume=True, save_interval="1", keep=3)
+    except UserError as error:
+        print(error, file=(options.work_dir / "error.txt").open("w"), flush=True)
+        os._exit(1)
+    os._exit(0)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(run, demo_data, tmp_path):
+    folder = copy(run, tmp_path)
+    (folder / "iter_3.pth").unlink()
+    size = (folder / "iter_2.pth").stat().st_size
+    process = multiprocessing.get_context("forkserver").Process(
+        target=_train_with_little_room, args=(options(demo_data, folder), size // 2)
+    )
+    process.start()
+    process.join(120)
+    assert process.exitcode == 1
+    assert re.search(r"Could not write .*iter_3\.pth.*intact: make room.*--resume", (folder / "error.txt").read_text())
+    assert newest_intact(folder) == (folder / "iter_2.pth", [])
+    assert not list(folder.glob(".*"))
+
+
+def test_a_folder_that_cannot_be_written_is_named(demo_data, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"Not a directory: .*file/run"):
+        train(options(demo_data, tmp_path / "file/run"), steps=1)
+
+
+def test_a_disk_without_room_for_the_checkpoints_is_named_before_training(demo_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(0, 0, 10_000_000))
+    with pytest.raises(UserError, match=r"Too little room for checkpoints: 0\.\d+ GB needed, 0\.01 GB free"):
+        train(options(demo_data, tmp_path), steps=1)
+    assert not list_checkpoints(tmp_path)
+
+
+def test_what_was_noticed_before_a_run_stands_in_its_log(demo_data, tmp_path):
+    train(options(demo_data, tmp_path, "auto_scale_lr.enable=False", batch_size=2), steps=1)
+    assert (tmp_path / "run.log").read_text().count("belongs to batch 4 and is not scaled to batch 2") == 1
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_saves_and_ends_with_its_status(demo_data, tmp_path, number):
+    chosen = options(demo_data, tmp_path, "train_dataloader.num_workers=1")
+    command = [sys.executable, str(REPOSITORY / "tools/train.py"), str(chosen.config), "--demo", "--steps", "5000"]
+    command += ["--work-dir", str(tmp_path), "--data-root", str(demo_data), "--batch-size", "2"]
+    command += ["--save-interval", "60m", "--cfg-options", *chosen.cfg_options]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            _wait_for(tmp_path / "run.log", "train    2/5000")
+            os.killpg(process.pid, number)  # the data-loading processes too, as a terminal and Slurm do
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 128 + number, errors
+    assert re.search(r"^Stopped at iteration \d+ of 5000, saved; --resume goes on\.$", errors, re.MULTILINE), errors
+    assert "Traceback" not in errors
+    (checkpoint,) = list_checkpoints(tmp_path)
+    assert load_checkpoint(checkpoint)["meta"]["iter"] == int(checkpoint.stem.removeprefix("iter_"))
+
+
+def _wait_for(path: Path, text: str) -> None:
+    deadline = time.monotonic() + 120
+    while not (path.is_file() and text in path.read_text()):
+        assert time.monotonic() < deadline, f"no {text!r} in {path}"
+        time.sleep(0.1)
+
+
+def test_signals_are_noted_and_given_back():
+    before = signal.getsignal(signal.SIGUSR1)
+    with StopSignals() as signals:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.received == signal.SIGUSR1
+    assert signal.getsignal(signal.SIGUSR1) == before
+
+
+def _idle() -> None:
+    leave_signals_to_the_main_process()
+    time.sleep(60)
+
+
+def test_a_loading_process_ends_with_its_parent_only():
+    process = multiprocessing.get_context("fork").Process(target=_idle)
+    process.start()
+    time.sleep(0.3)
+    for number in STOPPING:
+        subprocess.run(["kill", f"-{int(number)}", str(process.pid)], check=True)
+    time.sleep(0.3)
+    assert process.is_alive()
+    process.terminate()
+    process.join(5)
+    assert process.exitcode == 0
+
+
+class _Large(torch.utils.data.Dataset):
+    def __len__(self) -> int:
+        return 100
+
+    def __getitem__(self, index: int) -> str:
+        return "x" * 1_000_000  # more than a pipe holds
+
+
+def _die_while_loading(connection) -> None:
+    loader = DataLoader(_Large(), num_workers=2, collate_fn=list, worker_init_fn=leave_signals_to_the_main_process)
+    samples = iter(loader)
+    next(samples)
+    connection.send([process.pid for process in psutil.Process().children()])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_loading_processes_do_not_outlive_a_killed_main_process():
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=_die_while_loading, args=(theirs,))
+    process.start()
+    loading = ours.recv()
+    process.join()
+    assert len(loading) == 2
+    deadline = time.monotonic() + 10
+    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in loading):
+        assert time.monotonic() < deadline, "they live on"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("500", (500, None)), (7, (7, None)), ("1.5m", (None, 90)), ("10min", (None, 600))]
+)
+def test_intervals(text, expected):
+    assert parse_interval(text) == expected
+
+
+@pytest.mark.parametrize("text", ["0", "-5", "0m", "5h", "", "soon"])
+def test_other_intervals_are_named(text):
+    with pytest.raises(UserError, match=re.escape(repr(text))):
+        parse_interval(text)
+
+
+def test_every_sample_once_a_pass_and_any_position_at_once():
+    stream = SampleStream(range(7), seed=3)
+    samples = list(islice(stream, 21))
+    passes = [[index for index, _ in samples[i : i + 7]] for i in (0, 7, 14)]
+    assert all(sorted(each) == list(range(7)) for each in passes)
+    assert passes[0] != passes[1] != passes[2]
+    assert len({seed for _, seed in samples}) == 21
+    stream.skip(13)
+    assert list(islice(stream, 8)) == samples[13:]
+    begun = time.perf_counter()
+    stream.skip(10**12)
+    next(iter(stream))
+    assert time.perf_counter() - begun < 0.05
+
+
+def test_iterations_do_not_repeat_their_random_numbers(run):
+    """The two checkpoints of consecutive iterations differ, so iterations were not fed the same."""
+    first, second = (load_checkpoint(run / f"iter_{n}.pth")["state_dict"] for n in (1, 2))
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_checkpoint_carries_its_checksums(run):
+    with zipfile.ZipFile(run / "iter_3.pth") as archive:
+        assert all(part.CRC for part in archive.infolist() if part.file_size)

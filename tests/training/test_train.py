@@ -1,0 +1,261 @@
+"""Training and evaluating a detector: resuming, repeating, and the faults a run meets."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import SMALL, pycocotools_ap
+from PIL import Image
+
+from backbones.errors import UserError
+from benchmark.config.load import CONFIGS, load_config
+from benchmark.evaluation.coco_ap import STATS
+from benchmark.files.checkpoints import list_checkpoints, load_checkpoint, write_atomically
+from benchmark.records.result import Result, read_result
+from benchmark.training.train import Options, evaluate, format_figures, train
+
+SSDLITE = CONFIGS / "ssdlite_rexnet_x1.0.py"
+TRAIN_IMAGES, VAL_IMAGES = 16, 6  # of the demo_data fixture
+TOOL = "eval_detection.py"
+
+
+def options(demo_data: Path, work_dir: Path, *more: str, **changes) -> Options:
+    cfg_options = [
+        *SMALL,
+        f"train_images={TRAIN_IMAGES}",
+        f"val_images={VAL_IMAGES}",
+        "train_dataloader.num_workers=0",
+        "val_dataloader.num_workers=0",
+        "default_hooks.logger.interval=1",
+        "log_processor.window_size=1",
+        "default_hooks.checkpoint.interval=2",
+        *more,
+    ]
+    content = {"config": SSDLITE, "data_root": demo_data, "demo": True, "batch_size": 4, **changes}
+    return Options(work_dir=work_dir, cfg_options=cfg_options, **content)
+
+
+def losses(work_dir: Path) -> list[str]:
+    """The printed losses of a run, iteration by iteration."""
+    return re.findall(r"train +\d+/\d+  (.*?)  lr", (work_dir / "run.log").read_text())
+
+
+@pytest.fixture(scope="module")
+def run(demo_data, tmp_path_factory) -> tuple[Path, Result]:
+    work_dir = tmp_path_factory.mktemp("run")
+    return work_dir, train(options(demo_data, work_dir), steps=4, pictures=2)
+
+
+def test_a_run_is_one_folder(run):
+    work_dir, result = run
+    assert read_result(work_dir / "result.json") == result
+    assert [path.name for path in list_checkpoints(work_dir)] == ["iter_2.pth", "iter_4.pth"]
+    assert {path.name for path in work_dir.iterdir()} >= {"config.py", "run.log", "vis_data", "pictures"}
+    assert len(list((work_dir / "pictures").glob("*.png"))) == 3  # two pictures and the sheet
+    assert len(losses(work_dir)) == 4
+
+
+def test_the_result_says_what_was_run(run):
+    _, result = run
+    assert (result.task, result.backbone, result.config.name) == (
+        "ssdlite",
+        "mobilenet_v3_small",
+        "ssdlite_rexnet_x1.0",
+    )
+    assert (result.data.name, result.data.images, result.data.demo) == ("demo", VAL_IMAGES, True)
+    assert set(result.metrics) == {f"box_{name}" for name in STATS}
+    assert (result.training.iterations, result.training.batch_size, result.training.seed) == (4, 4, 0)
+    assert result.training.learning_rate == pytest.approx(0.014)  # 4 images: the demo's own batch
+    assert result.training.images_per_second > 0
+    assert result.cost.input == (1, 3, 320, 320)
+    assert "box  AP" in format_figures(result)
+
+
+def test_the_same_seed_gives_the_same_digits(run, demo_data, tmp_path):
+    work_dir, _ = run
+    train(options(demo_data, tmp_path / "same"), steps=4)
+    train(options(demo_data, tmp_path / "other"), steps=4, seed=1)
+    assert losses(tmp_path / "same") == losses(work_dir)
+    assert losses(tmp_path / "other") != losses(work_dir)
+
+
+def test_resuming_goes_on_where_the_run_stopped(run, demo_data, tmp_path):
+    work_dir, result = run
+    for name in ("iter_2.pth", "config.py"):
+        shutil.copy(work_dir / name, tmp_path)
+    resumed = train(options(demo_data, tmp_path), steps=4, resume=True)
+    assert len(losses(tmp_path)) == 2
+    assert resumed.metrics.keys() == result.metrics.keys()
+    assert resumed.training.hours > 0
+    again = load_config(tmp_path / "config.py")  # a config like any other
+    assert (again.name, again.resume, again.load_from) == ("ssdlite_rexnet_x1.0", False, None)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["iter_2.pth", "iter_4.pth"]
+
+
+def test_resuming_a_finished_run_evaluates_it(run, demo_data, tmp_path):
+    work_dir, result = run
+    shutil.copy(work_dir / "iter_4.pth", tmp_path)
+    assert train(options(demo_data, tmp_path), steps=4, resume=True).metrics == result.metrics
+
+
+def test_a_run_is_not_overwritten_unasked(run, demo_data):
+    work_dir, _ = run
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in work_dir.iterdir())
+    with pytest.raises(UserError, match="already holds a run"):
+        train(options(demo_data, work_dir), steps=4)
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in work_dir.iterdir()) == before
+
+
+def test_overwriting_waits_until_the_new_run_can_begin(run, demo_data, tmp_path):
+    work_dir, _ = run
+    for name in ("iter_4.pth", "result.json"):
+        shutil.copy(work_dir / name, tmp_path)
+    with pytest.raises(UserError, match="Unknown backbone"):
+        train(options(demo_data, tmp_path, "model.backbone.name=rexnet_x9"), steps=4, overwrite=True)
+    assert (tmp_path / "iter_4.pth").exists()
+    (tmp_path / "mine.txt").write_text("mine")
+    train(options(demo_data, tmp_path), steps=2, overwrite=True)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["iter_2.pth"]
+    assert (tmp_path / "mine.txt").exists()
+
+
+def test_nothing_to_resume_is_named(demo_data, tmp_path):
+    with pytest.raises(UserError, match="Nothing to resume"):
+        train(options(demo_data, tmp_path), steps=4, resume=True)
+
+
+def test_evaluation_repeats_the_trainings_figures(run, demo_data, tmp_path):
+    work_dir, result = run
+    again = evaluate(
+        options(demo_data, tmp_path), work_dir / "iter_4.pth", tool=TOOL, out=tmp_path / "found.json", per_class=True
+    )
+    assert again.metrics == result.metrics
+    annotations = demo_data / "annotations/instances_val2017.json"
+    stats, _ = pycocotools_ap(annotations, json.loads((tmp_path / "found.json").read_text()), "bbox")
+    for name, place in STATS.items():
+        expected = None if stats[place] < 0 else pytest.approx(100 * stats[place], abs=1e-6)
+        assert again.metrics[f"box_{name}"] == expected
+    assert len(again.per_class["box"]) == 6
+    assert again.training is None
+
+
+def test_evaluating_beside_the_checkpoint_keeps_the_trainings_record(run, demo_data, tmp_path):
+    work_dir, result = run
+    for name in ("iter_4.pth", "result.json"):
+        shutil.copy(work_dir / name, tmp_path)
+    again = evaluate(options(demo_data, None), tmp_path / "iter_4.pth", tool=TOOL)
+    assert again.training == result.training
+    with pytest.raises(UserError, match="--work-dir"):
+        evaluate(options(demo_data, None, "dataset_name=mine"), tmp_path / "iter_4.pth", tool=TOOL)
+
+
+def test_a_place_for_the_detections_that_is_none_is_named(run, demo_data, tmp_path):
+    work_dir, _ = run
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"ssdlite_rexnet_x1\.0\.py fails: \w+: .*file"):
+        evaluate(
+            options(demo_data, tmp_path / "run"), work_dir / "iter_4.pth", tool=TOOL, out=tmp_path / "file/found.json"
+        )
+
+
+def test_a_checkpoint_of_another_model_is_named(run, demo_data, tmp_path):
+    work_dir, _ = run
+    other = options(demo_data, tmp_path, "model.backbone.name=mobilenet_v2")
+    with pytest.raises(UserError, match=r"another model than the config's: \d+ missing"):
+        evaluate(other, work_dir / "iter_4.pth", tool=TOOL)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut off"])
+def test_what_is_no_checkpoint_is_named(demo_data, tmp_path, content):
+    (tmp_path / "bad.pth").write_bytes(content)
+    with pytest.raises(UserError, match=r"bad\.pth"):
+        load_checkpoint(tmp_path / "bad.pth")
+
+
+def test_a_config_inside_a_checkpoint_is_not_executed(run, demo_data, tmp_path):
+    """MMEngine would run meta['config'] as Python on resuming."""
+    work_dir, _ = run
+    marker = tmp_path / "marker"
+    checkpoint = load_checkpoint(work_dir / "iter_2.pth")
+    checkpoint["meta"]["config"] = f"import pathlib\npathlib.Path({str(marker)!r}).touch()\n"
+    torch.save(checkpoint, tmp_path / "iter_2.pth")
+    train(options(demo_data, tmp_path), steps=4, resume=True)
+    assert not marker.exists()
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("good")
+
+    def fail(temporary: Path) -> None:
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match="No space left"):
+        write_atomically(path, fail)
+    assert path.read_text() == "good"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.fixture
+def corrupt_data(demo_data, tmp_path) -> Path:
+    """The data set with one training and one validation picture cut off."""
+    root = tmp_path / "data"
+    shutil.copytree(demo_data, root)
+    for split in ("train2017", "val2017"):
+        picture = sorted((root / split).glob("*.jpg"))[1]
+        picture.write_bytes(picture.read_bytes()[:2000])
+    return root
+
+
+def test_a_corrupt_picture_is_counted_in_training_and_fails_an_evaluation(run, corrupt_data, tmp_path):
+    work_dir, _ = run
+    broken = sorted((corrupt_data / "train2017").glob("*.jpg"))[1].name
+    whole = corrupt_data / "val2017"
+    cut_off = sorted(whole.glob("*.jpg"))[1]
+    with Image.open(cut_off) as image:
+        size = image.size
+    in_a_worker = options(corrupt_data, tmp_path / "eval", "val_dataloader.num_workers=1")
+    with pytest.raises(UserError, match=cut_off.name) as caught:
+        evaluate(in_a_worker, work_dir / "iter_4.pth", tool=TOOL)
+    assert "Traceback" not in str(caught.value)
+    Image.new("RGB", size).save(cut_off)
+    result = train(options(corrupt_data, tmp_path / "train"), steps=8)  # 32 pictures: each of the 16 twice
+    assert result.training.unreadable_images >= 1
+    assert broken in (tmp_path / "train" / "run.log").read_text()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(demo_data, tmp_path):
+    diverging = options(demo_data, tmp_path, "optim_wrapper.optimizer.lr=1e18", "param_scheduler=[]")
+    with pytest.raises(UserError, match=r"The loss is (nan|inf) at iteration \d+ .*images: .*\.jpg"):
+        train(diverging, steps=8)
+
+
+def test_bf16_trains(demo_data, tmp_path):
+    result = train(options(demo_data, tmp_path, precision="bf16"), steps=2)
+    assert result.training.precision == "bf16"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 is there on a GPU")
+def test_fp16_on_a_cpu_says_what_to_do(demo_data, tmp_path):
+    with pytest.raises(UserError, match="fp16 needs a GPU"):
+        train(options(demo_data, tmp_path, precision="fp16"), steps=2)
+
+
+def test_an_optimizers_state_survives_with_its_scaler():
+    from benchmark.models.precision import AutocastOptimWrapper
+
+    layer = torch.nn.Linear(2, 1)
+    wrapper = AutocastOptimWrapper("bf16", optimizer=torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9))
+    with wrapper.optim_context(layer):
+        out = layer(torch.ones(1, 2))
+    assert out.dtype == torch.bfloat16
+    wrapper.update_params(out.float().sum())
+    again = AutocastOptimWrapper("bf16", optimizer=torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9))
+    again.load_state_dict(wrapper.state_dict())
+    momenta = [s["momentum_buffer"] for s in again.optimizer.state.values()]
+    assert len(momenta) == 2
+    assert all(m.abs().sum() > 0 for m in momenta)
