@@ -8,7 +8,15 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """A mistake the user can mend: the message says what was expected, what was found, where, and what to do."""
+    """A mistake the user can mend: the message says what was expected, what was found, where, and what to do.
+
+    Attributes:
+        status: of the process that ends with it.
+        label: what stands before the message on the terminal.
+    """
+
+    status = 1
+    label = "error: "
 
     def __init__(self, message: str) -> None:
         # PyTorch hands on a data-loading process's exception with that process's traceback before the message.

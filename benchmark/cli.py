@@ -5,27 +5,37 @@ import dataclasses
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from backbones.errors import UserError
-from benchmark.training.signals import StoppedError
 
-if TYPE_CHECKING:
-    from benchmark.training.train import Options
+
+@dataclass(frozen=True)
+class Options:
+    """What the command lines of all tools say about a run; see ``config_parser``."""
+
+    config: Path
+    work_dir: Path | None = None
+    cfg_options: Sequence[str] = ()
+    data_root: Path | None = None
+    demo: bool = False
+    precision: str = "fp32"
+    launcher: str = "auto"
+    batch_size: int | None = None
+    allow_partial: bool = False
 
 
 def run(main: Callable[[], None]) -> None:
     """Run a tool; a user's mistake becomes one plain message and exit status 1."""
     try:
         main()
-    except StoppedError as stopped:
-        _leave(str(stopped), 128 + stopped.number)
     except UserError as error:
         if os.environ.get("TRACEBACK"):
             traceback.print_exc()
-        _leave(f"error: {error}", 1)
+        _leave(f"{error.label}{error}", error.status)
     except KeyboardInterrupt:
         _leave("Interrupted.", 130)
 
@@ -58,13 +68,8 @@ def config_parser(description: str, *, checkpoint: bool) -> argparse.ArgumentPar
     return parser
 
 
-def evaluate_detector(description: str, tool: str) -> None:
-    """Read the arguments of a detector's evaluation tool, evaluate and print.
-
-    Args:
-        description: what the tool does.
-        tool: its file's name.
-    """
+def detector_evaluation_parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the options of the tools that evaluate a detector."""
     parser = config_parser(description, checkpoint=True)
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="save the detections in COCO's results format")
     parser.add_argument("--pictures", type=int, default=0, metavar="N", help="draw detections on N pictures")
@@ -72,19 +77,10 @@ def evaluate_detector(description: str, tool: str) -> None:
     parser.add_argument(
         "--bootstrap", type=int, default=0, metavar="N", help="95%% intervals from so many draws of the images"
     )
-    args = vars(parser.parse_args())
-
-    from benchmark.training.train import evaluate, format_figures, format_per_class, is_main
-
-    options = pop_options(args)
-    result = evaluate(options, args.pop("checkpoint"), tool=tool, **args)
-    if is_main():
-        print("\n".join(filter(None, [format_per_class(result), format_figures(result)])))
+    return parser
 
 
-def pop_options(args: dict[str, Any]) -> "Options":
+def pop_options(args: dict[str, Any]) -> Options:
     """Take the common options out of parsed arguments."""
-    from benchmark.training.train import Options
-
     args.pop("local_rank")  # older launchers pass it; torchrun sets the environment
     return Options(**{field.name: args.pop(field.name) for field in dataclasses.fields(Options)})

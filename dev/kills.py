@@ -26,9 +26,10 @@ from helpers import SMALL
 from mmengine.hooks import Hook
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
+from benchmark.cli import Options
 from benchmark.config.load import CONFIGS
 from benchmark.files.checkpoints import checkpoint_iteration, list_checkpoints, load_checkpoint
-from benchmark.training.train import Options, train
+from benchmark.training.train import train
 
 EVERY = ("train_images=16", "val_images=6", "default_hooks.logger.interval=1", "log_processor.window_size=1")
 # What is trained: config -> settings that make it small. BN, momentum, dropout and augmentation are all in there.
@@ -105,7 +106,7 @@ def train_killed(name: str, work_dir: Path, data_root: Path, steps: int, kills: 
 def run_process(options: Options, steps: int, hooks: Sequence[Hook] = ()) -> int:
     """Train in a process of its own, forked from one that has imported everything; return its exit status."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["conftest", "benchmark.training.registration", "benchmark.training.train", "kills"])
+    context.set_forkserver_preload(["conftest", "benchmark.training.registered", "benchmark.training.train", "kills"])
     process = context.Process(target=_until_killed, args=(options, steps, hooks))
     process.start()
     process.join(timeout=120)

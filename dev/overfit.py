@@ -61,8 +61,9 @@ def main() -> None:
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
 
+    from benchmark.cli import Options
     from benchmark.config.load import load_config
-    from benchmark.training.train import Options, format_figures, train
+    from benchmark.training.train import format_figures, train
 
     root = args.work_dir / "data"
     make_subset(args.data_root, root, args.pictures)

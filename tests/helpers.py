@@ -12,7 +12,9 @@ from pycocotools.cocoeval import COCOeval
 from torch import nn
 
 from benchmark.config.load import CONFIGS, complete_model, load_config
+from benchmark.models.build import build_model
 from benchmark.records.result import Result
+from benchmark.training.registration import register
 
 REPOSITORY = CONFIGS.parent
 SMALL = ("model.backbone.name=mobilenet_v3_small", "model.backbone.pretrained=None")
@@ -27,14 +29,8 @@ def small_config(config: str = "ssdlite_mobilenet_v3_large", *options: str) -> C
 
 def build_detector(cfg: Config) -> nn.Module:
     """The config's model with fixed random weights."""
-    from mmdet.registry import MODELS
-    from mmengine.registry import init_default_scope
-
-    import benchmark.training.registration  # noqa: F401
-
-    init_default_scope("mmdet")
     torch.manual_seed(0)
-    return MODELS.build(cfg.model)
+    return build_model(cfg)
 
 
 def build_dataset(dataset: dict, **changes):
@@ -42,8 +38,7 @@ def build_dataset(dataset: dict, **changes):
     from mmdet.registry import DATASETS
     from mmengine.registry import init_default_scope
 
-    import benchmark.training.registration  # noqa: F401
-
+    register()
     init_default_scope("mmdet")
     return DATASETS.build(ConfigDict(dataset, **changes))
 

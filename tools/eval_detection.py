@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
-from benchmark.cli import evaluate_detector, run
+from benchmark.cli import detector_evaluation_parser, pop_options, run
 
 
 def main() -> None:
     """Evaluate, print, and write result.json."""
-    evaluate_detector(__doc__, Path(__file__).name)
+    args = vars(detector_evaluation_parser(__doc__).parse_args())
+
+    from benchmark.training.train import evaluate, print_figures
+
+    print_figures(evaluate(pop_options(args), args.pop("checkpoint"), tool=Path(__file__).name, **args))
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ def main() -> None:
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change the config")
     args = vars(parser.parse_args())
 
+    from benchmark.cli import Options
     from benchmark.inference.export.onnx import export
-    from benchmark.training.train import Options
 
     options = Options(**{name: args.pop(name) for name in ("config", "cfg_options", "data_root", "demo")})
     found = export(options, with_nms=args.pop("nms"), **args)

@@ -34,8 +34,8 @@ def main() -> None:
     from tabulate import tabulate
     from torch.cuda import is_available
 
-    import benchmark.training.registration  # noqa: F401
-    from benchmark.measuring.latency import Settings, describe, latency_rows, measure, paper_ratios
+    from benchmark.measuring.latency import Settings, describe, latency_rows, measure
+    from benchmark.reporting.paper.ratios import paper_ratios
 
     common = {
         field.name: getattr(args, field.name)

@@ -25,8 +25,8 @@ def main() -> None:
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change the config")
     args = vars(parser.parse_args())
 
+    from benchmark.cli import Options
     from benchmark.inference.predict import predict
-    from benchmark.training.train import Options
 
     common = ("config", "cfg_options", "data_root", "demo", "precision", "batch_size")
     options = Options(**{name: args.pop(name) for name in common})

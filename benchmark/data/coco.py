@@ -6,49 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from mmcv.transforms import BaseTransform
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
-from mmdet.registry import DATASETS, TRANSFORMS
+from mmdet.registry import DATASETS
 
-from benchmark.data.decode import UnreadableImageError, open_picture, to_rgb
+from backbones.tensors import file_sha256
+from benchmark.data.annotations import is_countable, read_annotations
 from benchmark.data.unreadable import TrainingSamples
-from benchmark.preflight.annotations import is_countable, read_annotations
-from benchmark.records.result import file_sha256
-
-
-def read_image(path: str) -> np.ndarray:
-    """Decode a picture to (H, W, 3) uint8, BGR as MMDetection's transforms expect.
-
-    Orientation tags are not applied: COCO's boxes refer to the stored pixels.
-
-    Raises:
-        UnreadableImageError: missing, truncated, or not a picture.
-    """
-    with open_picture(path) as image:
-        rgb = np.asarray(to_rgb(image))
-    return np.ascontiguousarray(rgb[..., ::-1])
-
-
-@TRANSFORMS.register_module()
-class LoadImage(BaseTransform):
-    """Put the picture at ``img_path`` into ``img``; unlike OpenCV's reader a truncated file is an error."""
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Add ``img`` (H, W, 3) uint8 BGR, ``img_shape`` and ``ori_shape`` (H, W).
-
-        Raises:
-            UnreadableImageError: not a picture, or one of another size than ``height`` and ``width`` if they are given.
-        """
-        image = read_image(results["img_path"])
-        height, width = image.shape[:2]
-        if (results.get("height", height), results.get("width", width)) != (height, width):
-            raise UnreadableImageError(
-                f"Image {results['img_path']} is {width}x{height}, its annotation says "
-                f"{results['width']}x{results['height']}: its boxes would lie elsewhere. Restore it, or mend that."
-            )
-        return {**results, "img": image, "img_shape": image.shape[:2], "ori_shape": image.shape[:2]}
 
 
 class _Index(COCO):

@@ -43,3 +43,16 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):  # Pillow's conversion would cut off all values above 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return image.convert("RGB")
+
+
+def read_image(path: str) -> np.ndarray:
+    """Decode a picture to (H, W, 3) uint8, BGR as MMDetection's transforms expect.
+
+    Orientation tags are not applied: COCO's boxes refer to the stored pixels.
+
+    Raises:
+        UnreadableImageError: missing, truncated, or not a picture.
+    """
+    with open_picture(path) as image:
+        rgb = np.asarray(to_rgb(image))
+    return np.ascontiguousarray(rgb[..., ::-1])

@@ -10,7 +10,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 
 from backbones.errors import UserError
-from benchmark.files.checkpoints import write_atomically
+from benchmark.files.atomic import write_atomically
 from benchmark.models.classifier import TOP
 
 

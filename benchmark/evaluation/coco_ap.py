@@ -15,9 +15,10 @@ from pycocotools import mask as mask_codec
 from torch import Tensor
 
 from backbones.errors import UserError
-from benchmark.files.checkpoints import write_atomically
-from benchmark.preflight import read_annotations
-from benchmark.records.result import DETECTIONS, file_sha256
+from backbones.tensors import file_sha256
+from benchmark.data.annotations import read_annotations
+from benchmark.files.atomic import write_atomically
+from benchmark.records.result import DETECTIONS
 
 # Our name of a figure -> its place among COCO's twelve.
 STATS = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5}

@@ -6,9 +6,10 @@ from pathlib import Path
 import orjson
 
 from backbones.errors import UserError
+from backbones.tensors import file_sha256
 from benchmark.config.load import load_config
 from benchmark.evaluation.bootstrap import Difference, Matches, match, paired_difference
-from benchmark.records.result import DETECTIONS, FILE_NAME, Result, file_sha256, read_result
+from benchmark.records.result import DETECTIONS, FILE_NAME, Result, read_result
 
 IOU_TYPES = {"box": "bbox", "mask": "segm"}
 # What the figure of a result may differ from the one recounted from the detections beside it, in percent.

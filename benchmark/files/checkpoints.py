@@ -4,10 +4,8 @@ A checkpoint is PyTorch's zip archive of tensors and plain containers; the archi
 is verified on reading.
 """
 
-import os
 import re
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
@@ -48,36 +46,6 @@ def newest_intact(folder: Path) -> tuple[Path | None, list[str]]:
         else:
             return path, problems
     return None, problems
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, flush it to disk and rename it onto ``path``.
-
-    Raises:
-        UserError: the disk is full or the folder cannot be written; what was at ``path`` is still there.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise UserError(
-            f"Could not write {path}: {error}. Earlier files are intact: make room and run it again, a training with "
-            "--resume."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove the half-written files of a process that was killed in ``write_atomically``."""
-    for path in folder.glob(".*.tmp"):
-        path.unlink()
 
 
 def load_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:

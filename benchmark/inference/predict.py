@@ -19,14 +19,18 @@ from torch.utils.data import DataLoader
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from backbones.errors import UserError
+from benchmark.cli import Options
 from benchmark.config.load import complete_model
 from benchmark.console import track_progress
+from benchmark.data.annotations import read_annotations
 from benchmark.data.decode import UnreadableImageError, open_picture, to_rgb
-from benchmark.files.checkpoints import fill, load_checkpoint, write_atomically
+from benchmark.files.atomic import write_atomically
+from benchmark.files.checkpoints import fill, load_checkpoint
+from benchmark.models.build import build_model
 from benchmark.models.precision import autocast, check_precision
-from benchmark.preflight import read_annotations
 from benchmark.tasks import TASKS
-from benchmark.training.train import Options, load_options
+from benchmark.training.registration import register
+from benchmark.training.train import load_options
 
 PREDICTIONS = "predictions.json"
 IMAGES = "images.json"
@@ -159,14 +163,8 @@ def load_detector(cfg: Config, checkpoint: Path) -> nn.Module:
     """
     state = load_checkpoint(checkpoint)["state_dict"]  # a file that is none is an error before anything is built
     complete_model(cfg)
-    from mmengine.registry import init_default_scope
-
-    import benchmark.training.registration  # noqa: F401
-
-    init_default_scope("mmdet")
-    from mmdet.registry import MODELS
-
-    detector = MODELS.build(cfg.model)
+    register()
+    detector = build_model(cfg)
     fill(detector, state, checkpoint)
     return detector.eval()
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.config.load import CONFIGS, complete_model, config_name, load_config
+from benchmark.models.build import build_model, register_models
 from benchmark.tasks import TASKS
 
 PROPOSALS = 1000
@@ -65,14 +66,9 @@ def config_complexity(cfg: Config) -> Complexity:
 
 def detector_complexity(cfg: Config) -> Complexity:
     """Count a detector's config, completed by ``complete_model``."""
-    from mmdet.registry import MODELS
-    from mmengine.registry import init_default_scope
-
-    import benchmark.training.registration  # noqa: F401
-
-    init_default_scope("mmdet")
+    register_models()  # what its imports make must not be on the meta device
     with torch.device("meta"):
-        model = MODELS.build(cfg.model.copy()).eval()
+        model = build_model(cfg).eval()
         height, width = TASKS[cfg.task].count_input
         shape = (1, 3, height, width)
         parts = _count_parts(model, torch.zeros(shape))

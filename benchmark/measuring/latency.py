@@ -25,8 +25,8 @@ from benchmark.console import track_progress
 from benchmark.measuring.complexity import PROPOSALS
 from benchmark.measuring.energy import nvml_joules, rapl_joules
 from benchmark.measuring.folding import fold_batch_norm
+from benchmark.models.build import build_model
 from benchmark.models.precision import autocast, check_precision
-from benchmark.reporting.paper.tables import Row, read_table
 from benchmark.tasks import TASKS
 
 MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous_format": torch.contiguous_format}
@@ -145,36 +145,8 @@ def measure(models: Sequence[str], settings: Settings) -> list[Latency]:
     Raises:
         UserError: unknown model, or settings this machine does not have.
     """
-    records, _ = _measure(models, settings)
+    records, _ = measure_rounds(models, settings)
     return records
-
-
-def paper_ratios(settings: Settings) -> tuple[list[Latency], list[dict[str, str]]]:
-    """Time the networks of Table 5 and set EfficientNet's time over ReXNet's beside the paper's.
-
-    Every ReXNet meets the EfficientNet nearest in top-1 (paper, section 5.1, "Comparison with Efficientnets").
-
-    Returns:
-        The measurements, and one printable row a pair. The paper's times are at batch 1 on a CPU (Xeon E5-2630) and at
-        batch 64 on a GPU (V100).
-    """
-    column = "cpu_ms_batch1" if settings.device == "cpu" else "gpu_ms_batch64"
-    rows = {row["backbone"]: row for row in read_table(5)}
-    records, milliseconds = _measure(list(rows), settings)
-    times = dict(zip(rows, milliseconds, strict=True))
-    table = []
-    for rexnet, efficientnet in _pairs(list(rows.values())):
-        ratio = _ratio(times[efficientnet["backbone"]], times[rexnet["backbone"]])
-        table.append(
-            {
-                "pair": f"{efficientnet['label']} / {rexnet['label']}",
-                "top-1": f"{efficientnet['top1']} / {rexnet['top1']}",
-                "ratio": f"{ratio.median:.2f}",
-                "quartiles": f"{ratio.low:.2f} to {ratio.high:.2f}",
-                "in the paper": f"{float(efficientnet[column]) / float(rexnet[column]):.2f}",
-            }
-        )
-    return records, table
 
 
 def latency_rows(records: Sequence[Latency]) -> list[dict[str, str]]:
@@ -218,8 +190,8 @@ def describe(records: Sequence[Latency]) -> str:
     return " ".join(lines)
 
 
-def _measure(models: Sequence[str], settings: Settings) -> tuple[list[Latency], np.ndarray]:
-    """Return the records, and the milliseconds of every run: (models, rounds)."""
+def measure_rounds(models: Sequence[str], settings: Settings) -> tuple[list[Latency], np.ndarray]:
+    """Time models as ``measure`` does; return the records, and the milliseconds of every run: (models, rounds)."""
     _check(settings)
     threads = torch.get_num_threads()
     if settings.threads:
@@ -249,7 +221,7 @@ def _measure(models: Sequence[str], settings: Settings) -> tuple[list[Latency], 
                 median_ms=float(np.median(times)),
                 p95_ms=float(np.percentile(times, 95)),
                 images_per_second=1000 * settings.batch_size / float(np.median(times)),
-                ratio=None if subject is subjects[0] else _ratio(times, milliseconds[0]),
+                ratio=None if subject is subjects[0] else time_ratio(times, milliseconds[0]),
                 peak_memory=_peak_memory(subject, len(subjects)),
                 joules_per_image=energy,
             )
@@ -294,17 +266,13 @@ def _prepare(name: str, settings: Settings) -> _Subject:
 
 def _from_config(path: Path, with_postprocessing: bool) -> tuple[str, str, nn.Module, tuple[int, int]]:
     """Return name, what is timed, the model, and its (height, width)."""
-    from mmdet.registry import MODELS
-    from mmengine.registry import init_default_scope
-
     cfg = load_config(path)
     size = TASKS[cfg.task].count_input
     if size is None:
         side = _classifier_side(cfg)
         return config_name(cfg), "classifier", build_network(cfg.model.backbone.name), (side, side)
-    init_default_scope("mmdet")
     complete_model(cfg)
-    detector = MODELS.build(cfg.model)
+    detector = build_model(cfg)
     if with_postprocessing:
         return config_name(cfg), "prediction", _Prediction(detector), size
     return config_name(cfg), "network", _Network(detector), size
@@ -433,17 +401,7 @@ def _joules_per_image(subject: _Subject, settings: Settings) -> float | None:
     return None if joules is None else joules / images
 
 
-def _ratio(times: np.ndarray, reference: np.ndarray) -> Ratio:
+def time_ratio(times: np.ndarray, reference: np.ndarray) -> Ratio:
+    """Return the median and the quartiles of one model's times over another's, round by round; both are (rounds,)."""
     low, median, high = np.percentile(times / reference, [25, 50, 75])
     return Ratio(median=median, low=low, high=high)
-
-
-def _pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
-    """Return every ReXNet with the EfficientNet nearest in top-1."""
-    rexnets, efficientnets = (
-        [row for row in rows if row["backbone"].startswith(family)] for family in ("rexnet", "efficientnet")
-    )
-    return [
-        (rexnet, min(efficientnets, key=lambda row: abs(float(row["top1"]) - float(rexnet["top1"]))))
-        for rexnet in rexnets
-    ]

@@ -10,13 +10,12 @@ from mmengine.config import Config
 
 from backbones.errors import UserError
 from benchmark.config.load import DATALOADERS, complete_model
-from benchmark.preflight.annotations import read_annotations
 from benchmark.preflight.files import check_overlap
 from benchmark.preflight.rows import Row, table_row
 from benchmark.preflight.run import RUN, check_disk, check_learning_rate, check_weights
 from benchmark.preflight.splits import Depth, Split, Use, check_split
 
-__all__ = ["Depth", "Preflight", "Row", "Split", "check_data", "read_annotations", "table_row"]
+__all__ = ["Depth", "Preflight", "Row", "Split", "check_data", "table_row"]
 
 
 class Preflight:

@@ -4,11 +4,7 @@ A file of COCO's size has 860 000 annotations: a check looks at a whole column a
 the column has a fault.
 """
 
-import gc
-import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -16,65 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 
-from backbones.errors import UserError
+from benchmark.data.annotations import LARGEST, SECTIONS
 from benchmark.preflight.masks import OUTSIDE, TOLERANCE, find_mask_faults
 from benchmark.preflight.rows import Outcome, Row, found_row, printable
 
-REMEDY = "Give --data-root DIR or set DATA_ROOT to where the data lie; --demo needs none."
-LARGEST = 1e6  # px, of a number in a box; where it is larger or not finite the box is none
 _LARGEST_SIDE = 65_535  # px, of a picture: as in a JPEG
 _LARGEST_ID = 2**53  # where whole numbers stop being exact in the tables of COCO's evaluation
-SECTIONS = ("images", "categories", "annotations")
 Entry = dict[str, Any]
-
-
-def read_annotations(path: Path) -> dict[str, Any]:
-    """Read a COCO annotation file.
-
-    Raises:
-        UserError: missing, unreadable, truncated, or without one of COCO's sections.
-    """
-    if not path.is_file():
-        raise UserError(f"Annotation file not found: {path.absolute()}. {REMEDY}")
-    try:
-        with _no_garbage_collection():
-            content = _parse(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}); was its download cut off? Fetch it again.") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-    missing = [name for name in SECTIONS if not isinstance(content, dict) or not isinstance(content.get(name), list)]
-    if missing:
-        raise UserError(f"{path} is not a COCO annotation file: it has no list {', '.join(map(repr, missing))}.")
-    return content
-
-
-def is_countable(box: Sequence[float], area: float) -> bool:
-    """Tell whether box and area are finite, and small enough for single precision to hold their squares."""
-    return math.isfinite(area) and all(abs(number) <= LARGEST for number in box)
-
-
-def _parse(text: bytes) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        if b"NaN" not in text and b"Infinity" not in text:
-            raise
-        return json.loads(text)  # what Python writes for them is no JSON, but pycocotools reads it
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Millions of new containers would be searched for cycles again and again, which is two thirds of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 # The form of an entry: each function takes a column and tells whether all its values fit.

@@ -9,9 +9,9 @@ from pathlib import Path
 from mmengine.config import Config
 
 from backbones.errors import UserError
+from backbones.tensors import file_sha256
 from benchmark.config.load import config_name
 from benchmark.preflight.rows import Row
-from benchmark.records.result import file_sha256
 
 RUN = "run"  # in place of a split's name
 _BYTES = 4  # of a number in a checkpoint

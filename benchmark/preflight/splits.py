@@ -11,8 +11,9 @@ import numpy as np
 from mmengine.config import ConfigDict
 
 from backbones.errors import UserError
+from benchmark.data.annotations import REMEDY, read_annotations
 from benchmark.data.layouts import check_layout
-from benchmark.preflight.annotations import REMEDY, Annotations, check_annotations, check_masks, read_annotations
+from benchmark.preflight.annotations import Annotations, check_annotations, check_masks
 from benchmark.preflight.files import Pictures, Size, check_pictures, check_sample, missing_files
 from benchmark.preflight.rows import SHOWN, Outcome, Row, found_row, listed, printable
 

@@ -3,12 +3,6 @@
 A figure that was not measured is null. Accuracy is in percent, "macs" are multiply-adds.
 """
 
-import datetime
-import hashlib
-import platform
-import resource
-import subprocess
-from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +13,6 @@ from benchmark.tasks import TASKS
 
 FILE_NAME = "result.json"
 DETECTIONS = "detections.json"
-_PACKAGES = ("torch", "torchvision", "timm", "onedl-mmdetection", "onedl-mmcv", "onedl-mmengine", "faster-coco-eval")
 
 
 class _Strict(BaseModel):
@@ -131,7 +124,7 @@ class Result(_Strict):
 
     def write(self, folder: Path) -> Path:
         """Write ``result.json`` into a run's folder and return its path."""
-        from benchmark.files.checkpoints import write_atomically
+        from benchmark.files.atomic import write_atomically
 
         path = folder / FILE_NAME
         write_atomically(path, lambda temporary: temporary.write_text(self.model_dump_json(indent=2) + "\n"))
@@ -155,48 +148,3 @@ def read_result(path: Path) -> Result:
             raise UserError(f"{path} is not readable JSON: {first['msg'].removeprefix('Invalid JSON: ')}.") from error
         place = ".".join(str(part) for part in first["loc"]) or "top level"
         raise UserError(f"{path} is not a result of this benchmark: {place}: {first['msg']}.") from error
-
-
-def file_sha256(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def provenance(precision: str) -> Provenance:
-    """Describe the code, packages and machine of this process."""
-    import torch
-    from mmengine.dist import get_world_size
-
-    commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain")
-    return Provenance(
-        git_commit=commit,
-        git_dirty=None if changes is None else bool(changes),
-        versions={package: metadata.version(package) for package in _PACKAGES},
-        python=platform.python_version(),
-        device=torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads",
-        precision=precision,
-        world_size=get_world_size(),
-        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    )
-
-
-def peak_memory() -> int:
-    """Return this process's peak memory so far in bytes: on the GPU if there is one, else resident."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
-
-
-def _git(*arguments: str) -> str | None:
-    """Return git's output on this checkout, None where the package does not lie in one."""
-    try:
-        run = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return run.stdout.strip()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from backbones.errors import UserError
-from benchmark.files.checkpoints import write_atomically
+from benchmark.files.atomic import write_atomically
 
 
 def marked(text: str, name: str) -> str:

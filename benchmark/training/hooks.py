@@ -9,7 +9,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from backbones.errors import UserError
-from benchmark.records.result import peak_memory
+from benchmark.measuring.memory import peak_memory
+from benchmark.seeding import ITERATIONS, derive_seed, seed_all
 
 _SHOWN = 4
 
@@ -78,3 +79,29 @@ class CostHook(Hook):
         self.metrics = metrics
         self.eval_seconds = time.perf_counter() - self._val_clock
         self._clock = time.perf_counter()
+
+
+@HOOKS.register_module()
+class SeedIterationHook(Hook):
+    """Begin every iteration with generators that its number and the process's decide."""
+
+    priority = "VERY_HIGH"
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Seed all generators."""
+        seed_all(derive_seed(ITERATIONS, runner.seed, runner.rank, runner.iter))
+
+
+@HOOKS.register_module()
+class SameClassesHook(Hook):
+    """Refuse a checkpoint that was trained to tell other classes apart than the config's."""
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Compare the number of classes."""
+        trained = checkpoint.get("meta", {}).get("dataset_meta", {})
+        found, expected = len(trained.get("classes", ())), runner.cfg.model.num_classes
+        if found and found != expected:
+            raise UserError(
+                f"The checkpoint was trained on {trained.get('name', 'another data set')} ({found} classes), the "
+                f"config is for {runner.cfg.dataset_name} ({expected} classes): give the checkpoint's own config."
+            )

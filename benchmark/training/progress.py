@@ -6,7 +6,7 @@ from typing import Any
 from mmengine.registry import LOG_PROCESSORS
 from mmengine.runner import LogProcessor, Runner
 
-from benchmark.records.result import peak_memory
+from benchmark.measuring.memory import peak_memory
 from benchmark.training.tensorboard import EVALUATION
 
 

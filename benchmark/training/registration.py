@@ -1,34 +1,22 @@
-"""Importing this registers the benchmark's parts with MMDetection; configs name it in ``custom_imports``."""
+"""Registering the benchmark's parts with MMDetection."""
 
 import contextlib
 
-from benchmark.models import mmcv_ops
+from benchmark.models.build import register_models
 
-mmcv_ops.install()
-with contextlib.redirect_stdout(None):  # MMDetection prints which of its optional parts are not installed
-    from backbones import features
-    from benchmark import seeding
-    from benchmark.data import coco, finegrained, transforms
-    from benchmark.evaluation import accuracy, coco_ap
-    from benchmark.models import classifier, precision, rcnn, ssdlite
-    from benchmark.training import classifier_hooks, hooks, loops, progress, saving
 
-__all__ = [
-    "accuracy",
-    "classifier",
-    "classifier_hooks",
-    "coco",
-    "coco_ap",
-    "features",
-    "finegrained",
-    "hooks",
-    "loops",
-    "mmcv_ops",
-    "precision",
-    "progress",
-    "rcnn",
-    "saving",
-    "seeding",
-    "ssdlite",
-    "transforms",
-]
+def register() -> None:
+    """Register models, data sets, transforms, metrics, hooks and loops; another call changes nothing."""
+    register_models()
+    with contextlib.redirect_stdout(None):  # MMDetection prints which of its optional parts are not installed
+        import benchmark.data.coco
+        import benchmark.data.finegrained
+        import benchmark.data.stream
+        import benchmark.data.transforms
+        import benchmark.evaluation.accuracy
+        import benchmark.evaluation.coco_ap
+        import benchmark.models.precision
+        import benchmark.training.hooks
+        import benchmark.training.loops
+        import benchmark.training.progress
+        import benchmark.training.saving  # noqa: F401

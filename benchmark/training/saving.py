@@ -15,7 +15,8 @@ from mmengine.runner import Runner
 
 from backbones.errors import UserError
 from benchmark.config.load import flatten, identity
-from benchmark.files.checkpoints import BEST, checkpoint_path, list_checkpoints, remove_leftovers, write_atomically
+from benchmark.files.atomic import remove_leftovers, write_atomically
+from benchmark.files.checkpoints import BEST, checkpoint_path, list_checkpoints
 from benchmark.tasks import TASKS
 from benchmark.training.signals import StoppedError
 

@@ -15,15 +15,13 @@ _PATIENCE = 1.0  # s
 
 
 class StoppedError(UserError):
-    """A training that a signal ended.
+    """A training that a signal of some number ended."""
 
-    Attributes:
-        number: of the signal.
-    """
+    label = ""
 
     def __init__(self, number: int, message: str) -> None:
         super().__init__(message)
-        self.number = number
+        self.status = 128 + number
 
 
 class StopSignals:

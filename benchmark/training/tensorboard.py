@@ -6,7 +6,7 @@ from tensorboard.backend.event_processing.event_file_loader import RawEventFileL
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from benchmark.files.checkpoints import write_atomically
+from benchmark.files.atomic import write_atomically
 
 EVALUATION = "val/"  # what the figures of evaluations are called
 

@@ -4,7 +4,6 @@ import os
 import shutil
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from mmengine.config import Config
 
 from backbones.errors import UserError, as_user_errors
+from benchmark.cli import Options
 from benchmark.config.load import DATALOADERS, complete_model, config_name, config_sha256, load_config
 from benchmark.files.checkpoints import BEST, checkpoint_iteration, list_checkpoints, load_checkpoint, newest_intact
+from benchmark.measuring.memory import peak_memory
 from benchmark.preflight import check_data
 from benchmark.preflight.run import check_disk
 from benchmark.records.result import (
@@ -24,11 +25,10 @@ from benchmark.records.result import (
     DataRecord,
     Result,
     TrainingRecord,
-    peak_memory,
-    provenance,
     read_result,
 )
 from benchmark.tasks import TASKS
+from benchmark.training.provenance import provenance
 
 if TYPE_CHECKING:
     from mmengine.hooks import Hook
@@ -41,21 +41,6 @@ if TYPE_CHECKING:
 PICTURES = "pictures"
 SCORE_DRAWN = 0.3
 _RUN_FILES = (FILE_NAME, DETECTIONS, BEST, "config.py", "run.log")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command lines of all tools say about a run; see ``benchmark.cli.config_parser``."""
-
-    config: Path
-    work_dir: Path | None = None
-    cfg_options: Sequence[str] = ()
-    data_root: Path | None = None
-    demo: bool = False
-    precision: str = "fp32"
-    launcher: str = "auto"
-    batch_size: int | None = None
-    allow_partial: bool = False
 
 
 def train(
@@ -177,6 +162,12 @@ def format_per_class(result: Result) -> str:
     )
 
 
+def print_figures(result: Result) -> None:
+    """Print a result's figures, by class where it has them, on the main process."""
+    if is_main():
+        print("\n".join(filter(None, [format_per_class(result), format_figures(result)])))
+
+
 def is_main() -> bool:
     """Tell whether this is the process that writes; before and after the process group stands."""
     return os.environ.get("RANK", "0") == "0"
@@ -260,7 +251,9 @@ def _complete(cfg: Config, launcher: str) -> None:
     from benchmark.training.runner import init_distributed
 
     cfg.launcher = init_distributed(launcher)
-    import benchmark.training.registration  # noqa: F401
+    from benchmark.training.registration import register
+
+    register()
 
     cfg.config_sha256 = config_sha256(cfg)
     cfg.experiment_name = f"{config_name(cfg)}-{uuid.uuid4().hex}"  # MMEngine keeps one log and hub a name
@@ -407,8 +400,8 @@ def _intervals(metric: "CocoAP", resamples: int) -> dict[str, tuple[float, float
 
 
 def _draw(folder: Path, cfg: Config, detections: Sequence[dict], count: int) -> None:
+    from benchmark.data.annotations import read_annotations
     from benchmark.evaluation.pictures import contact_sheet, draw_detections
-    from benchmark.preflight import read_annotations
 
     folder.mkdir(parents=True, exist_ok=True)
     dataset = cfg.val_dataloader.dataset

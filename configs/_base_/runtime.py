@@ -1,6 +1,6 @@
 """What every run shares: imports, hooks, logging, environment."""
 
-custom_imports = dict(imports=["benchmark.training.registration"])
+custom_imports = dict(imports=["benchmark.training.registered"])
 default_scope = "mmdet"
 memory_format = "channels_last"  # or "contiguous_format"
 log_interval = 50  # iterations

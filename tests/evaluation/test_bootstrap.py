@@ -13,6 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from backbones.errors import UserError
+from backbones.tensors import file_sha256
 from benchmark.evaluation.bootstrap import (
     FIGURES,
     Category,
@@ -25,7 +26,7 @@ from benchmark.evaluation.bootstrap import (
     resample,
 )
 from benchmark.evaluation.compare import compare_runs, comparison_rows
-from benchmark.records.result import Result, file_sha256
+from benchmark.records.result import Result
 
 ROOT = Path(__file__).parents[2]
 SIZE = 640

@@ -15,11 +15,11 @@ from PIL import Image
 from torchvision.ops import box_iou
 
 from backbones.errors import UserError
+from benchmark.cli import Options
 from benchmark.config.load import CONFIGS
 from benchmark.inference.export import onnx as module
 from benchmark.inference.export.onnx import TOLERANCE, DecodedSSDLite, append_nms, compare, export, select, to_onnx
 from benchmark.inference.predict import Pictures, find_pictures
-from benchmark.training.train import Options
 
 CONFIG = CONFIGS / "ssdlite_mobilenet_v3_large.py"
 FOCAL = "model.bbox_head.loss_cls={'type': 'SigmoidFocalClassificationLoss', '_delete_': True}"

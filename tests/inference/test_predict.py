@@ -10,11 +10,12 @@ from helpers import SMALL, build_detector, run_tool, small_config
 from PIL import Image
 
 from backbones.errors import UserError
+from benchmark.cli import Options
 from benchmark.config.load import CONFIGS, complete_model, load_config
+from benchmark.data.annotations import read_annotations
 from benchmark.data.decode import UnreadableImageError
 from benchmark.inference.predict import category_ids, find_pictures, load_detector, predict, read_upright
-from benchmark.preflight import read_annotations
-from benchmark.training.train import Options, evaluate
+from benchmark.training.train import evaluate
 
 SSDLITE, MASK_RCNN = CONFIGS / "ssdlite_mobilenet_v3_large.py", CONFIGS / "mask_rcnn_mobilenet_v3_large.py"
 TAME = (*SMALL, "val_dataloader.num_workers=0")

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-import benchmark.training.registration  # noqa: F401
 from backbones.errors import UserError
 from backbones.features import Backbone, build_network
 from benchmark.measuring import energy, latency
 from benchmark.measuring.folding import fold_batch_norm
-from benchmark.measuring.latency import Latency, Settings, describe, latency_rows, measure, paper_ratios
+from benchmark.measuring.latency import Latency, Settings, describe, latency_rows, measure
+from benchmark.reporting.paper.ratios import paper_ratios
 
 ROOT = Path(__file__).parents[2]
 QUICK = Settings(threads=1, runs=3, input=(64, 64))

@@ -6,7 +6,8 @@ import pytest
 from helpers import result
 
 from backbones.errors import UserError
-from benchmark.records.result import FILE_NAME, provenance, read_result
+from benchmark.records.result import FILE_NAME, read_result
+from benchmark.training.provenance import provenance
 
 
 def test_written_and_read_back(tmp_path):

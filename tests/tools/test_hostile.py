@@ -22,13 +22,13 @@ from PIL import Image
 
 from backbones.errors import UserError
 from backbones.weights import read_state_dict
+from benchmark.cli import Options
 from benchmark.config.load import CONFIGS, complete_model, flatten, load_config
-from benchmark.data.coco import read_image
-from benchmark.data.decode import UnreadableImageError
+from benchmark.data.decode import UnreadableImageError, read_image
 from benchmark.files.checkpoints import load_checkpoint
 from benchmark.preflight import check_data
 from benchmark.reporting.leaderboard import FORMATS, find_runs, make_report, render
-from benchmark.training.train import Options, train
+from benchmark.training.train import train
 
 SSDLITE = CONFIGS / "ssdlite_rexnet_x1.0.py"
 WIDTH, HEIGHT = 60, 40

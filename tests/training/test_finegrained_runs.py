@@ -13,11 +13,12 @@ from finegrained_layouts import MAKERS, SMALL, TEST, USED
 from helpers import REPOSITORY, run_tool
 
 from backbones.errors import UserError
+from benchmark.cli import Options
 from benchmark.config.load import CONFIGS
 from benchmark.data.demo.crops import crop_objects
 from benchmark.records.result import read_result
 from benchmark.reporting.leaderboard import find_runs, make_report, render
-from benchmark.training.train import Options, evaluate, train
+from benchmark.training.train import evaluate, train
 
 OBJECTS = (
     "bottle",
@@ -170,7 +171,6 @@ def test_a_loss_that_is_not_finite_names_the_pictures(tmp_path, trained):
 
 def test_the_old_classifier_is_dropped_and_the_rest_loaded(trained, tmp_path):
     """A file of ImageNet's 1000 classes fills all but the new classifier."""
-    import benchmark.training.registration  # noqa: F401
     from backbones.features import build_network
     from benchmark.models.classifier import FineGrainedClassifier
 
@@ -185,7 +185,6 @@ def test_the_old_classifier_is_dropped_and_the_rest_loaded(trained, tmp_path):
 
 
 def test_any_timm_model_classifies():
-    import benchmark.training.registration  # noqa: F401
     from benchmark.models.classifier import FineGrainedClassifier
 
     for name in ("timm:vit_tiny_patch16_224", "timm:resnet10t"):

@@ -9,8 +9,9 @@ import psutil
 from helpers import SMALL
 from mmengine.hooks import Hook
 
+from benchmark.cli import Options
 from benchmark.config.load import CONFIGS
-from benchmark.training.train import Options, train
+from benchmark.training.train import train
 
 ITERATIONS, EVERY = 1000, 10
 SMALL_PICTURES = "train_dataloader.dataset.pipeline.2.scale=(64,64)"

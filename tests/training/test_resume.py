@@ -24,9 +24,9 @@ from test_train import options
 from torch.utils.data import DataLoader
 
 from backbones.errors import UserError
+from benchmark.data.stream import SampleStream
 from benchmark.files.checkpoints import list_checkpoints, load_checkpoint, newest_intact
 from benchmark.records.result import read_result
-from benchmark.seeding import SampleStream
 from benchmark.training.saving import parse_interval
 from benchmark.training.signals import STOPPING, StopSignals, leave_signals_to_the_main_process
 from benchmark.training.train import train

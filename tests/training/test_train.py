@@ -11,11 +11,13 @@ from helpers import SMALL, pycocotools_ap
 from PIL import Image
 
 from backbones.errors import UserError
+from benchmark.cli import Options
 from benchmark.config.load import CONFIGS, load_config
 from benchmark.evaluation.coco_ap import STATS
-from benchmark.files.checkpoints import list_checkpoints, load_checkpoint, write_atomically
+from benchmark.files.atomic import write_atomically
+from benchmark.files.checkpoints import list_checkpoints, load_checkpoint
 from benchmark.records.result import Result, read_result
-from benchmark.training.train import Options, evaluate, format_figures, train
+from benchmark.training.train import evaluate, format_figures, train
 
 SSDLITE = CONFIGS / "ssdlite_rexnet_x1.0.py"
 TRAIN_IMAGES, VAL_IMAGES = 16, 6  # of the demo_data fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmark.preflight import read_annotations
+from benchmark.data.annotations import read_annotations
 
 
 def crop_objects(annotations: Path, images: Path, folder: Path, *, min_side: float, classes: Collection[str]) -> None:

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from torchvision.ops import nms
 
 from backbones.errors import UserError
+from benchmark.cli import Options
 from benchmark.config.load import config_name
 from benchmark.console import track_progress
-from benchmark.files.checkpoints import write_atomically
+from benchmark.files.atomic import write_atomically
 from benchmark.inference.predict import Pictures, Unreadable, find_pictures, load_detector
-from benchmark.training.train import Options, load_options
+from benchmark.training.train import load_options
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmark.files.checkpoints import write_atomically
+from benchmark.files.atomic import write_atomically
 from benchmark.records.runs import Found, find_runs
 from benchmark.reporting.leaderboard.tables import Report, make_report
 from benchmark.reporting.leaderboard.text import TEXT_FORMATS

@@ -9,15 +9,18 @@ from pathlib import Path
 import torch
 
 from backbones.errors import UserError
+from benchmark.cli import Options
 from benchmark.config.load import load_config
-from benchmark.files.checkpoints import list_checkpoints, write_atomically
-from benchmark.measuring.latency import Latency, Settings, measure, paper_ratios
+from benchmark.files.atomic import write_atomically
+from benchmark.files.checkpoints import list_checkpoints
+from benchmark.measuring.latency import Latency, Settings, measure
 from benchmark.preflight import check_data
 from benchmark.records.result import FILE_NAME
+from benchmark.reporting.paper.ratios import paper_ratios
 from benchmark.reporting.paper.tables import TABLES
 from benchmark.reporting.reproduce.cells import TIMED, Verdict
 from benchmark.reporting.reproduce.state import PAIRED_TABLE, read_state, recipe_images
-from benchmark.training.train import Options, is_main, train
+from benchmark.training.train import is_main, train
 
 FOLDER = "reproduce"
 

@@ -1,0 +1,30 @@
+"""The one way from a config to a model."""
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from mmengine.config import Config
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def register_models() -> None:
+    """Register backbones, detectors and classifiers with MMDetection; another call changes nothing."""
+    from benchmark.models import mmcv_ops
+
+    mmcv_ops.install()
+    with contextlib.redirect_stdout(None):  # MMDetection prints which of its optional parts are not installed
+        import benchmark.models.classifier
+        import benchmark.models.rcnn
+        import benchmark.models.ssdlite  # noqa: F401
+
+
+def build_model(cfg: Config) -> "nn.Module":
+    """Build a config's detector or classifier, with random weights, on the default device."""
+    register_models()
+    from mmdet.registry import MODELS
+    from mmengine.registry import init_default_scope
+
+    init_default_scope("mmdet")
+    return MODELS.build(cfg.model.copy())  # building takes entries out

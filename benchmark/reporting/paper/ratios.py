@@ -1,0 +1,45 @@
+"""The paper's comparison of ReXNets with EfficientNets in time, measured on this machine."""
+
+from collections.abc import Sequence
+
+from benchmark.measuring.latency import Latency, Settings, measure_rounds, time_ratio
+from benchmark.reporting.paper.tables import Row, read_table
+
+
+def paper_ratios(settings: Settings) -> tuple[list[Latency], list[dict[str, str]]]:
+    """Time the networks of Table 5 and set EfficientNet's time over ReXNet's beside the paper's.
+
+    Every ReXNet meets the EfficientNet nearest in top-1 (paper, section 5.1, "Comparison with Efficientnets").
+
+    Returns:
+        The measurements, and one printable row a pair. The paper's times are at batch 1 on a CPU (Xeon E5-2630) and at
+        batch 64 on a GPU (V100).
+    """
+    column = "cpu_ms_batch1" if settings.device == "cpu" else "gpu_ms_batch64"
+    rows = {row["backbone"]: row for row in read_table(5)}
+    records, milliseconds = measure_rounds(list(rows), settings)
+    times = dict(zip(rows, milliseconds, strict=True))
+    table = []
+    for rexnet, efficientnet in _pairs(list(rows.values())):
+        ratio = time_ratio(times[efficientnet["backbone"]], times[rexnet["backbone"]])
+        table.append(
+            {
+                "pair": f"{efficientnet['label']} / {rexnet['label']}",
+                "top-1": f"{efficientnet['top1']} / {rexnet['top1']}",
+                "ratio": f"{ratio.median:.2f}",
+                "quartiles": f"{ratio.low:.2f} to {ratio.high:.2f}",
+                "in the paper": f"{float(efficientnet[column]) / float(rexnet[column]):.2f}",
+            }
+        )
+    return records, table
+
+
+def _pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
+    """Return every ReXNet with the EfficientNet nearest in top-1."""
+    rexnets, efficientnets = (
+        [row for row in rows if row["backbone"].startswith(family)] for family in ("rexnet", "efficientnet")
+    )
+    return [
+        (rexnet, min(efficientnets, key=lambda row: abs(float(row["top1"]) - float(rexnet["top1"]))))
+        for rexnet in rexnets
+    ]
