@@ -39,12 +39,19 @@ def as_user_errors(what: str, log: Path | None = None) -> Iterator[None]:
         if log:
             with log.open("a") as file:
                 file.write(traceback.format_exc())
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        more = f"the whole traceback is in {log}" if log else "TRACEBACK=1 in the environment shows the whole traceback"
-        raise UserError(
-            f"{what} fails: {type(error).__name__}: {_one_line(error)} ({Path(place.filename).name}, line "
-            f"{place.lineno}; {more})."
-        ) from error
+        raise UserError(f"{what} fails: {describe(error, log)}") from error
+
+
+def describe(error: Exception, log: Path | None = None) -> str:
+    """Return in one line what an unexpected error is, where it was raised, and where its whole traceback is found.
+
+    Args:
+        error: as caught.
+        log: file that has the traceback; None where the environment's TRACEBACK shows it.
+    """
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    more = f"the whole traceback is in {log}" if log else "TRACEBACK=1 in the environment shows the whole traceback"
+    return f"{type(error).__name__}: {_one_line(error)} ({Path(place.filename).name}, line {place.lineno}; {more})."
 
 
 def _one_line(error: Exception) -> str:

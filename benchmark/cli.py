@@ -1,8 +1,10 @@
 """What the command lines share: the common options, and how a user's mistake ends."""
 
 import argparse
+import contextlib
 import dataclasses
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backbones.errors import UserError
+from backbones.errors import UserError, describe
 
 
 @dataclass(frozen=True)
@@ -29,22 +31,35 @@ class Options:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a tool; a user's mistake becomes one plain message and exit status 1."""
+    """Run a tool; whatever goes wrong becomes one plain message and an exit status other than 0.
+
+    A user's mistake has its own message and status. What nobody expected is named with its place; ``TRACEBACK=1`` in the
+    environment shows where either comes from.
+    """
     try:
-        main()
+        try:
+            main()
+        finally:
+            sys.stdout.flush()
     except UserError as error:
-        if os.environ.get("TRACEBACK"):
-            traceback.print_exc()
         _leave(f"{error.label}{error}", error.status)
     except KeyboardInterrupt:
-        _leave("Interrupted.", 130)
+        _leave("Interrupted.", 128 + signal.SIGINT)
+    except BrokenPipeError:  # whoever read the output has closed it
+        _leave("", 128 + signal.SIGPIPE)
+    except Exception as error:  # the one place where what nobody expected becomes one line
+        _leave(f"error: {describe(error)}", 1)
 
 
 def _leave(message: str, status: int) -> None:
     """Print and end; data-loading processes and process groups must not keep a failed tool alive."""
-    print(message, file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    if os.environ.get("TRACEBACK"):
+        traceback.print_exc()
+    with contextlib.suppress(OSError):
+        if message:
+            print(message, file=sys.stderr)
+        sys.stderr.flush()
+        sys.stdout.flush()
     os._exit(status)
 
 

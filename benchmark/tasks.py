@@ -15,6 +15,7 @@ class Task:
         paper_table: number of the paper's table.
         count_input: (height, width) in pixels at which multiply-adds are counted, None for the config's own.
         demo: part of configs/_base_ that --demo lays over its configs.
+        kind: ``detector`` or ``classifier``.
     """
 
     title: str
@@ -24,6 +25,7 @@ class Task:
     paper_table: int
     count_input: tuple[int, int] | None
     demo: str = "demo.py"
+    kind: str = "detector"
 
 
 _BOX = ("box_AP50", "box_AP75", "box_APs", "box_APm", "box_APl")
@@ -45,5 +47,6 @@ TASKS = {
         8,
         None,
         "demo_finetune.py",
+        "classifier",
     ),
 }

@@ -63,7 +63,8 @@ def main() -> None:
 
     from benchmark.cli import Options
     from benchmark.config.load import load_config
-    from benchmark.training.train import format_figures, train
+    from benchmark.records.result import format_figures
+    from benchmark.training.train import train
 
     root = args.work_dir / "data"
     make_subset(args.data_root, root, args.pictures)

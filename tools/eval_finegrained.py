@@ -16,7 +16,9 @@ def main() -> None:
     args = vars(parser.parse_args())
 
     from benchmark.evaluation.accuracy import worst_classes
-    from benchmark.training.train import evaluate, format_figures, format_per_class, is_main
+    from benchmark.records.result import format_figures, format_per_class
+    from benchmark.training.evaluate import evaluate
+    from benchmark.training.processes import is_main
 
     result = evaluate(
         pop_options(args),

@@ -44,7 +44,7 @@ def main() -> None:
             precision=args.precision,
             threads=args.threads,
         )
-    from benchmark.training.train import is_main
+    from benchmark.training.processes import is_main
 
     if not is_main():
         return

@@ -1,6 +1,7 @@
 """Configs: read, overlaid (demo, command line), and completed with what follows from the backbone."""
 
 import ast
+import copy
 import hashlib
 import json
 import os
@@ -12,13 +13,15 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from backbones.errors import UserError, as_user_errors, did_you_mean
+from benchmark.cli import Options
 from benchmark.data.layouts import LAYOUTS, count_classes
 from benchmark.tasks import TASKS
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 DATALOADERS = ("train_dataloader", "val_dataloader")
 _NOT_OF_THE_NUMBERS = {
-    *("work_dir", "data_root", "resume", "resume_anyway", "load_from", "launcher", "experiment_name", "config_sha256"),
+    *("work_dir", "data_root", "resume", "load_from", "launcher", "experiment_name"),
+    *("test_dataloader", "test_evaluator", "test_cfg"),
     *("env_cfg", "visualizer", "default_hooks", "log_processor", "randomness", "workers"),
     *("log_interval", "checkpoint_interval", "checkpoints_kept"),
 }
@@ -65,7 +68,21 @@ def load_config(
         if steps is None and cfg.get("schedule", 1) != 1 and not demo:
             _set_steps(cfg, cfg.schedule * cfg.train_cfg.max_iters)
         _complete_data(cfg, batch_size, allow_partial)
+        _complete_for_clients(cfg)
     return cfg
+
+
+def load_options(options: Options, **training: Any) -> Config:
+    """Read the config of a command line; ``training`` as in ``load_config``."""
+    return load_config(
+        options.config,
+        options=options.cfg_options,
+        data_root=options.data_root,
+        demo=options.demo,
+        batch_size=options.batch_size,
+        allow_partial=options.allow_partial,
+        **training,
+    )
 
 
 def load_data_config(name: str, *, data_root: Path | None = None, allow_partial: bool = False) -> Config:
@@ -87,21 +104,13 @@ def complete_model(cfg: Config) -> None:
 
 
 def _complete_model(cfg: Config) -> None:
-    from backbones.features import feature_spec
     from backbones.weights import preprocessing
+    from benchmark.models.resolve import resolve_model
 
-    model = cfg.model
-    backbone = model.backbone
-    if "name" not in backbone:
+    if "name" not in cfg.model.backbone:
         raise UserError("The config names no backbone: model.backbone.name is missing.")
-    if "neck" in model:
-        spec = feature_spec(backbone.name, backbone.get("taps", "pyramid"))
-        model.neck.setdefault("in_channels", list(spec.channels))
-        if "extra_channels" in model.neck:
-            model.bbox_head.setdefault("in_channels", [*model.neck.in_channels, *model.neck.extra_channels])
-    record = preprocessing(backbone.name)
-    model.data_preprocessor.setdefault("mean", [255 * value for value in record.mean])
-    model.data_preprocessor.setdefault("std", [255 * value for value in record.std])
+    cfg.model = resolve_model(cfg.model)
+    record = preprocessing(cfg.model.backbone.name)
     for step in _pipeline_steps(cfg):
         if "interpolation" in step and step.interpolation is None:
             step.interpolation = record.interpolation
@@ -180,6 +189,14 @@ def _complete_data(cfg: Config, batch_size: int | None, allow_partial: bool) -> 
         cfg.val_evaluator.ann_file = str(Path(dataset.data_root) / dataset.ann_file)
     if "num_classes" in cfg.get("model", {}) and cfg.model.num_classes is None:
         cfg.model.num_classes = count_classes(dataset.name, Path(dataset.data_root))
+
+
+def _complete_for_clients(cfg: Config) -> None:
+    """Let MMDetection's own clients evaluate what the tools here do, through its own reader of pictures."""
+    if "test_dataloader" not in cfg:
+        return
+    cfg.test_dataloader, cfg.test_evaluator = copy.deepcopy((cfg.val_dataloader, cfg.val_evaluator))
+    cfg.test_dataloader.dataset.pipeline[0].type = "LoadImageFromFile"
 
 
 def _set_steps(cfg: Config, steps: int) -> None:

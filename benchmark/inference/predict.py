@@ -20,7 +20,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from backbones.errors import UserError
 from benchmark.cli import Options
-from benchmark.config.load import complete_model
+from benchmark.config.load import complete_model, load_options
 from benchmark.console import track_progress
 from benchmark.data.annotations import read_annotations
 from benchmark.data.decode import UnreadableImageError, open_picture, to_rgb
@@ -30,7 +30,6 @@ from benchmark.models.build import build_model
 from benchmark.models.precision import autocast, check_precision
 from benchmark.tasks import TASKS
 from benchmark.training.registration import register
-from benchmark.training.train import load_options
 
 PREDICTIONS = "predictions.json"
 IMAGES = "images.json"

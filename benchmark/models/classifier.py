@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from backbones.features import build_network
 from backbones.weights import load_pretrained
+from benchmark.models.resolve import resolve_model
 
 TOP = 5
 
@@ -24,7 +25,7 @@ class FineGrainedClassifier(BaseModel):
             loaded without the old classifier by ``init_weights`` before a training begins.
         num_classes: of the new classifier.
         drop_rate: of the dropout before the linear layer.
-        data_preprocessor: stacks and normalises on the device.
+        data_preprocessor: stacks and normalises on the device, with mean and std of the backbone's weights by default.
     """
 
     def __init__(
@@ -34,7 +35,9 @@ class FineGrainedClassifier(BaseModel):
         drop_rate: float = 0.2,
         data_preprocessor: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor)
+        super().__init__(
+            resolve_model({"backbone": backbone, "data_preprocessor": data_preprocessor})["data_preprocessor"]
+        )
         self.name, self.pretrained, self.num_classes = backbone["name"], backbone.get("pretrained"), num_classes
         self.backbone = build_network(self.name, num_classes, drop_rate)
         # timm initialises some networks' classifiers by their number of outputs: with few classes the loss would begin

@@ -3,11 +3,16 @@
 ``mmcv.ops`` cannot even be imported without the extension module ``mmcv._ext``. :func:`install` provides a module of
 that name whose ``nms``, ``softnms`` and ``roi_align`` work on the CPU and on CUDA. Every other operator can be looked
 up, so that the import succeeds, and raises NotImplementedError when it is called.
+
+A script of MMDetection's that imports ``mmdet.models`` before it reads a config runs with them too:
+
+    python -m benchmark.models.mmcv_ops browse_dataset.py configs/ssdlite_rexnet_x1.0.py
 """
 
 import functools
 import importlib.abc
 import importlib.util
+import runpy
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -252,3 +257,9 @@ _SERVED: dict[str, Callable] = {
     "get_compiler_version": _built_by,
     "get_compiling_cuda_version": _built_by,
 }
+
+
+if __name__ == "__main__":
+    install()
+    del sys.argv[0]
+    runpy.run_path(sys.argv[0], run_name="__main__")

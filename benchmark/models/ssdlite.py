@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from mmdet.models.dense_heads import AnchorHead
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.models.detectors import SingleStageDetector
 from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from mmdet.models.task_modules.samplers import PseudoSampler
 from mmdet.registry import MODELS, TASK_UTILS
@@ -19,6 +20,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.ops import Conv2dNormActivation, sigmoid_focal_loss
+
+from benchmark.models.resolve import ResolvedModel
 
 
 def separable_conv(in_channels: int, channels: int) -> nn.Sequential:
@@ -239,6 +242,11 @@ class SSDLiteHead(AnchorHead):
         loss_cls = self.loss_cls(logits, labels, label_weights, positives)
         loss_bbox = F.smooth_l1_loss(deltas, box_targets, reduction="none", beta=self.smoothl1_beta)
         return {"loss_cls": loss_cls / normaliser, "loss_bbox": (loss_bbox * box_weights).sum() / normaliser}
+
+
+@MODELS.register_module()
+class SSDLite(ResolvedModel, SingleStageDetector):
+    """SSDLite on any backbone of the catalogue; see ``benchmark.models.resolve`` for what its config may leave out."""
 
 
 def _flatten_levels(levels: Sequence[Tensor], channels: int) -> Tensor:

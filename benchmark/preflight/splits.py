@@ -11,6 +11,7 @@ import numpy as np
 from mmengine.config import ConfigDict
 
 from backbones.errors import UserError
+from backbones.tensors import file_sha256
 from benchmark.data.annotations import REMEDY, read_annotations
 from benchmark.data.layouts import check_layout
 from benchmark.preflight.annotations import Annotations, check_annotations, check_masks
@@ -43,12 +44,13 @@ class Use:
 
 @dataclass(frozen=True)
 class Split:
-    """What a split holds that can be used."""
+    """What a split holds that can be used; ``sha256`` is of its annotations, as its data set has it."""
 
     name: str
     images: int
     classes: tuple[str, ...]
     pictures: Pictures
+    sha256: str
 
 
 Rows = Generator[Row, None, Split | None]  # nothing is returned for a split that cannot be read
@@ -86,7 +88,7 @@ def _check_coco(dataset: ConfigDict, use: Use, depth: Depth) -> Rows:
     del found  # millions of numbers
     by_name = dict(zip(names, sizes, strict=True))
     pictures = yield from _check_files(name, folder, list(by_name), use, depth, by_name)
-    return Split(name, len(names), classes, pictures)
+    return Split(name, len(names), classes, pictures, file_sha256(path))
 
 
 def _check_fine_grained(dataset: ConfigDict, use: Use, depth: Depth) -> Rows:
@@ -104,7 +106,7 @@ def _check_fine_grained(dataset: ConfigDict, use: Use, depth: Depth) -> Rows:
         yield _partial(name, root, len(found.samples))
     names = [str(Path(path).relative_to(root)) for path, _ in found.samples]
     pictures = yield from _check_files(name, root, names, use, depth)
-    return Split(name, len(names), found.classes, pictures)
+    return Split(name, len(names), found.classes, pictures, found.sha256(root))
 
 
 _CHECKS: Mapping[str, Callable[[ConfigDict, Use, Depth], Rows]] = {

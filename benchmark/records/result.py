@@ -148,3 +148,26 @@ def read_result(path: Path) -> Result:
             raise UserError(f"{path} is not readable JSON: {first['msg'].removeprefix('Invalid JSON: ')}.") from error
         place = ".".join(str(part) for part in first["loc"]) or "top level"
         raise UserError(f"{path} is not a result of this benchmark: {place}: {first['msg']}.") from error
+
+
+def format_figures(result: Result) -> str:
+    """Return the figures in percent: AP as COCO names it, a line for box and one for mask; accuracy in one line.
+
+    A 95% interval over images follows its figure in brackets.
+    """
+    lines: dict[str, list[str]] = {}
+    for name, value in result.metrics.items():
+        prefix, _, rest = name.partition("_")
+        line, short = (prefix, rest) if prefix in ("box", "mask") else ("", name)
+        interval = " ({:.1f} to {:.1f})".format(*result.intervals[name]) if name in result.intervals else ""
+        lines.setdefault(line, []).append(f"{short} {'-' if value is None else f'{value:.1f}'}{interval}")
+    return "\n".join(f"{prefix:>4}  {'  '.join(texts)}" for prefix, texts in lines.items())
+
+
+def format_per_class(result: Result) -> str:
+    """Return AP or accuracy by class in percent, a line a class."""
+    return "\n".join(
+        f"{name:>20}  {'-' if value is None else f'{value:.1f}'}"
+        for figures in result.per_class.values()
+        for name, value in figures.items()
+    )

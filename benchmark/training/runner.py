@@ -2,10 +2,9 @@
 
 import copy
 import logging
-import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from mmengine.device import get_device
@@ -18,41 +17,25 @@ from torch.utils.data import DataLoader
 
 from backbones.errors import as_user_errors
 from benchmark.files.checkpoints import fill, load_checkpoint
+from benchmark.training.plan import Plan
 from benchmark.training.signals import StopSignals, leave_signals_to_the_main_process
 
 _LONGEST_WAIT = 600  # s, for a batch from data-loading processes
 
 
-def init_distributed(launcher: str) -> str:
-    """Join the process group, with NCCL on GPUs and gloo on CPUs, and return the launcher's name for MMEngine.
-
-    Args:
-        launcher: ``auto`` finds torchrun from the environment; ``none``, ``pytorch`` and ``slurm`` as MMDetection has.
-    """
-    if launcher == "auto":
-        launcher = "pytorch" if {"RANK", "WORLD_SIZE", "LOCAL_RANK"} <= os.environ.keys() else "none"
-    if launcher == "pytorch" and not torch.distributed.is_initialized():
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        _init_process_group()
-    return launcher
-
-
-def _init_process_group() -> None:
-    """Join torchrun's process group by a store in which restarts on one machine do not meet.
-
-    torchrun keeps one store over all its restarts, and there a process may find the address that another had before
-    (pytorch/pytorch#135712). Several machines may count restarts differently; the README says what helps there.
-    """
-    store, rank, world_size = next(torch.distributed.rendezvous("env://"))
-    if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
-        store = torch.distributed.PrefixStore(f"restart_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
-    torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=world_size)
-
-
 class BenchmarkRunner(Runner):
     """The Runner of every tool; configs and hooks mean what they mean in MMDetection."""
+
+    plan: Plan
+
+    @classmethod
+    def from_plan(cls, plan: Plan) -> Self:
+        """Build the runner of a plan, and log what is to be said before it starts."""
+        runner = cls.from_cfg(plan.cfg)
+        runner.plan = plan
+        for note in plan.notes:
+            runner.logger.warning(note)
+        return runner
 
     @cached_property
     def stop_signals(self) -> StopSignals:
@@ -63,11 +46,6 @@ class BenchmarkRunner(Runner):
     def is_training(self) -> bool:
         """Whether this is a training, which also evaluates, and not an evaluation alone."""
         return self._train_loop is not None
-
-    @property
-    def is_resuming(self) -> bool:
-        """Whether the checkpoint to load is one to go on from."""
-        return self._resume
 
     def train(self) -> nn.Module:
         """Train; a signal ends it in good order.

@@ -14,13 +14,11 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from backbones.errors import UserError
-from benchmark.config.load import flatten, identity
-from benchmark.files.atomic import remove_leftovers, write_atomically
+from benchmark.files.atomic import write_atomically
 from benchmark.files.checkpoints import BEST, checkpoint_path, list_checkpoints
 from benchmark.tasks import TASKS
 from benchmark.training.signals import StoppedError
 
-_SHOWN = 8
 _MINUTES = re.compile(r"(\d+(?:\.\d+)?)m(?:in)?")
 
 
@@ -43,7 +41,7 @@ class AtomicCheckpointHook(Hook):
     """Write ``iter_<n>.pth`` at every interval, at the end and upon a signal, and the best weights to ``best.pth``.
 
     A checkpoint is written beside its place, flushed to disk and renamed; older ones go only after that. It says which
-    run it belongs to, so that no other one goes on from it.
+    run it belongs to, so that no other one resumes from it.
 
     Args:
         interval: see ``parse_interval``.
@@ -59,10 +57,8 @@ class AtomicCheckpointHook(Hook):
         self._keep = keep
 
     def before_train(self, runner: Runner) -> None:
-        """Start the clock, and clear away what a killed run left half written."""
+        """Start the clock."""
         self._saved_at = time.monotonic()
-        if dist.is_main_process():
-            remove_leftovers(Path(runner.work_dir))
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
@@ -93,7 +89,7 @@ class AtomicCheckpointHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Say which run it is, and put the logs into plain containers, so that reading them needs no trust."""
-        checkpoint["run"] = describe_run(runner)
+        checkpoint["run"] = runner.plan.record
         hub = checkpoint["message_hub"]
         hub["runtime_info"] = {
             name: value.item() if isinstance(value, np.generic) else value
@@ -105,10 +101,9 @@ class AtomicCheckpointHook(Hook):
         }
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Refuse to go on with another run, and undo ``before_save_checkpoint``."""
-        if not runner.is_resuming:
+        """Undo ``before_save_checkpoint`` for a training that resumes."""
+        if not runner._resume:
             return
-        _check_same_run(checkpoint.get("run"), describe_run(runner), anyway=runner.cfg.get("resume_anyway", False))
         hub = checkpoint["message_hub"]
         hub["log_scalars"] = {
             name: HistoryBuffer(history.numpy(), counts.numpy(), length)
@@ -138,37 +133,6 @@ class AtomicCheckpointHook(Hook):
         )
 
 
-def describe_run(runner: Runner) -> dict[str, Any]:
-    """Return what decides every number of a training, in plain containers."""
-    dataset = runner.train_dataloader.dataset
-    return {
-        "config": flatten(identity(runner.cfg)),
-        "seed": runner.seed,
-        "processes": runner.world_size,
-        "training images": len(dataset),
-        "training data": dataset.annotations_sha256,
-    }
-
-
-def _check_same_run(theirs: dict | None, ours: dict, *, anyway: bool) -> None:
-    if anyway:
-        return
-    if theirs is None:
-        raise UserError("The checkpoint does not say which run it belongs to: --resume-anyway goes on nonetheless.")
-    theirs, ours = ({**run["config"], **run} for run in (theirs, ours))
-    differing = [
-        f"{key}: {theirs.get(key)!r} then, {ours.get(key)!r} now"
-        for key in sorted({*theirs, *ours} - {"config"})
-        if theirs.get(key) != ours.get(key)
-    ]
-    if differing:
-        more = f"; and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
-        raise UserError(
-            f"The checkpoint belongs to another run; different are {'; '.join(differing[:_SHOWN])}{more}. Take these "
-            "back, begin anew in another --work-dir, or give --resume-anyway: the result is then of neither run."
-        )
-
-
 def _agree(number: int) -> int:
     """Return the highest of all processes' numbers."""
     if not dist.is_distributed():
@@ -180,4 +144,4 @@ def _agree(number: int) -> int:
 
 def _stop(runner: Runner, number: int, done: int) -> None:
     dist.barrier()  # torchrun kills the others once one has left
-    raise StoppedError(number, f"Stopped at iteration {done} of {runner.max_iters}, saved; --resume goes on.")
+    raise StoppedError(number, f"Stopped at iteration {done} of {runner.max_iters}, saved; --resume continues.")

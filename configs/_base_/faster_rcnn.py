@@ -13,3 +13,5 @@ Cost: 90 000 iterations of 16 images, 1.4 million images, for 1x.
 """
 
 _base_ = ["./models/faster_rcnn.py", "./datasets/coco_boxes.py", "./schedules/two_stage.py", "./runtime.py"]
+
+visualizer = dict(type="DetLocalVisualizer", name="visualizer")  # for MMDetection's own clients

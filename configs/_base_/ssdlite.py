@@ -15,3 +15,5 @@ Cost: 200 000 iterations of 256 images, 51 million images.
 """
 
 _base_ = ["./models/ssdlite.py", "./datasets/coco_ssd.py", "./schedules/ssdlite_200k.py", "./runtime.py"]
+
+visualizer = dict(type="DetLocalVisualizer", name="visualizer")  # for MMDetection's own clients

@@ -15,7 +15,7 @@ from benchmark.config.load import CONFIGS, complete_model, load_config
 from benchmark.data.annotations import read_annotations
 from benchmark.data.decode import UnreadableImageError
 from benchmark.inference.predict import category_ids, find_pictures, load_detector, predict, read_upright
-from benchmark.training.train import evaluate
+from benchmark.training.evaluate import evaluate
 
 SSDLITE, MASK_RCNN = CONFIGS / "ssdlite_mobilenet_v3_large.py", CONFIGS / "mask_rcnn_mobilenet_v3_large.py"
 TAME = (*SMALL, "val_dataloader.num_workers=0")

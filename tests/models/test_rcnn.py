@@ -13,7 +13,8 @@ from backbones.errors import UserError
 from benchmark.cli import Options
 from benchmark.config.load import CONFIGS, complete_model, load_config
 from benchmark.evaluation.coco_ap import STATS
-from benchmark.training.train import evaluate, train
+from benchmark.training.evaluate import evaluate
+from benchmark.training.train import train
 
 SIDE = 128
 BOXES = [[10.0, 12.0, 60.0, 70.0], [50.0, 40.0, 120.0, 126.0]]

@@ -18,7 +18,8 @@ from benchmark.config.load import CONFIGS
 from benchmark.data.demo.crops import crop_objects
 from benchmark.records.result import read_result
 from benchmark.reporting.leaderboard import find_runs, make_report, render
-from benchmark.training.train import evaluate, train
+from benchmark.training.evaluate import evaluate
+from benchmark.training.train import train
 
 OBJECTS = (
     "bottle",

@@ -91,7 +91,7 @@ def test_resuming_falls_back_to_the_newest_intact_checkpoint(run, demo_data, tmp
     path.write_bytes({"cut off": content[: len(content) // 2], "a bit": content, "empty": b""}[damage])
     train(options(demo_data, folder), steps=3, resume=True, save_interval="1", keep=3)
     log = (folder / "run.log").read_text()
-    assert re.search(r"Passed over: .*iter_3\.pth is not a checkpoint", log)
+    assert re.search(r"Skipped: .*iter_3\.pth is not a checkpoint", log)
     assert "resumed epoch: 0, iter: 2" in log
     assert (folder / "iter_3.pth.damaged").is_file()  # nobody's work is thrown away
     assert (
@@ -184,7 +184,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(run, demo_data, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(demo_data, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"Not a directory: .*file/run"):
+    with pytest.raises(UserError, match=r"Folder .*file/run cannot be made: Not a directory"):
         train(options(demo_data, tmp_path / "file/run"), steps=1)
 
 
@@ -216,7 +216,7 @@ def test_a_signal_saves_and_ends_with_its_status(demo_data, tmp_path, number):
         finally:
             process.kill()
     assert process.returncode == 128 + number, errors
-    assert re.search(r"^Stopped at iteration \d+ of 5000, saved; --resume goes on\.$", errors, re.MULTILINE), errors
+    assert re.search(r"^Stopped at iteration \d+ of 5000, saved; --resume continues\.$", errors, re.MULTILINE), errors
     assert "Traceback" not in errors
     (checkpoint,) = list_checkpoints(tmp_path)
     assert load_checkpoint(checkpoint)["meta"]["iter"] == int(checkpoint.stem.removeprefix("iter_"))

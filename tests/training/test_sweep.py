@@ -20,13 +20,12 @@ from PIL import Image
 
 from backbones.errors import UserError
 from benchmark.cli import Options
-from benchmark.config.load import CONFIGS
+from benchmark.config.load import CONFIGS, load_options
 from benchmark.records.result import read_result
 from benchmark.training.hooks import DivergedError
 from benchmark.training.sweep import search as module
 from benchmark.training.sweep.report import grid_table, report
 from benchmark.training.sweep.search import Grid, Sweep, make_grid, open_study, prepare_sweep, run_sweep
-from benchmark.training.train import load_options
 
 CONFIG = CONFIGS / "finetune_imagefolder_mobilenet_v3_large.py"
 SMALL = (*SMALL_RUN, "auto_scale_lr.base_batch_size=6")

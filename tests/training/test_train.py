@@ -16,8 +16,9 @@ from benchmark.config.load import CONFIGS, load_config
 from benchmark.evaluation.coco_ap import STATS
 from benchmark.files.atomic import write_atomically
 from benchmark.files.checkpoints import list_checkpoints, load_checkpoint
-from benchmark.records.result import Result, read_result
-from benchmark.training.train import evaluate, format_figures, train
+from benchmark.records.result import Result, format_figures, read_result
+from benchmark.training.evaluate import evaluate
+from benchmark.training.train import train
 
 SSDLITE = CONFIGS / "ssdlite_rexnet_x1.0.py"
 TRAIN_IMAGES, VAL_IMAGES = 16, 6  # of the demo_data fixture

@@ -18,11 +18,10 @@ from torchvision.ops import nms
 
 from backbones.errors import UserError
 from benchmark.cli import Options
-from benchmark.config.load import config_name
+from benchmark.config.load import config_name, load_options
 from benchmark.console import track_progress
 from benchmark.files.atomic import write_atomically
 from benchmark.inference.predict import Pictures, Unreadable, find_pictures, load_detector
-from benchmark.training.train import load_options
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -20,7 +20,8 @@ from benchmark.reporting.paper.ratios import paper_ratios
 from benchmark.reporting.paper.tables import TABLES
 from benchmark.reporting.reproduce.cells import TIMED, Verdict
 from benchmark.reporting.reproduce.state import PAIRED_TABLE, read_state, recipe_images
-from benchmark.training.train import is_main, train
+from benchmark.training.processes import is_main
+from benchmark.training.train import train
 
 FOLDER = "reproduce"
 

@@ -10,9 +10,8 @@ from tabulate import tabulate
 from benchmark.config.load import load_config
 from benchmark.data.layouts import find_layout
 from benchmark.files.atomic import write_atomically
-from benchmark.records.result import Result
+from benchmark.records.result import Result, format_figures
 from benchmark.training.sweep.search import FINAL, Grid, Point, Sweep, best_trial, finished_trials, open_study
-from benchmark.training.train import format_figures
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

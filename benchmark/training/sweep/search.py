@@ -31,12 +31,12 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from backbones.errors import UserError
 from benchmark.cli import Options
-from benchmark.config.load import config_name, config_sha256, load_config
+from benchmark.config.load import config_name, config_sha256, load_config, load_options
 from benchmark.data.layouts import find_layout
 from benchmark.files.checkpoints import list_checkpoints
 from benchmark.records.result import FILE_NAME, Result, read_result
 from benchmark.training.hooks import DivergedError
-from benchmark.training.train import load_options, train
+from benchmark.training.train import train
 
 STUDY = "sweep"
 JOURNAL = "sweep.journal"

@@ -1,6 +1,7 @@
 """COCO 2017 (Lin et al., Microsoft COCO, ECCV 2014): 118 287 training and 5 000 validation images, 80 classes.
 
-The order of the classes is the annotation file's; both are compared before a training begins.
+The order of the classes is the annotation file's; both are compared before a training begins. ``test_dataloader`` and
+its like are for MMDetection's own clients, which look for its own reader of pictures; the tools here do not use them.
 """
 
 data_root = "data/coco"
@@ -113,5 +114,9 @@ val_dataloader = dict(
         test_mode=True,
     ),
 )
-
+val_evaluator = dict(type="CocoAP", ann_file=f"{data_root}/annotations/instances_val2017.json", iou_types=("bbox",))
 val_cfg = dict(type="MainBuffersValLoop")
+
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator
+test_cfg = dict(type="TestLoop")

@@ -11,3 +11,4 @@ train_pipeline = [
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_evaluator = dict(iou_types=("bbox", "segm"))
+test_evaluator = val_evaluator

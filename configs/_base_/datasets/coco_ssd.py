@@ -35,5 +35,8 @@ train_dataloader = dict(
     dataset=dict(filter_cfg=dict(filter_empty_gt=True, min_size=32), pipeline=train_pipeline),
 )
 val_dataloader = dict(batch_size=32, num_workers=workers, dataset=dict(pipeline=test_pipeline))
-
-val_evaluator = dict(type="CocoAP", iou_types=("bbox",))
+test_dataloader = dict(
+    batch_size=val_dataloader["batch_size"],
+    num_workers=workers,
+    dataset=dict(pipeline=[dict(type="LoadImageFromFile"), *test_pipeline[1:]]),
+)

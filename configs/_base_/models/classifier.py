@@ -1,6 +1,6 @@
 """A classifier on any backbone of the catalogue: global pooling, dropout, linear; all layers are trained.
 
-Mean, std and interpolation come from the record of the backbone's weights when the config is read.
+Mean and std come from the record of the backbone's weights.
 """
 
 task = "finegrained"

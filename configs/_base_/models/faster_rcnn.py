@@ -9,7 +9,7 @@ proposals = 1000  # after NMS, in training and evaluation
 rois = 512  # sampled for the box head, an image
 
 model = dict(
-    type="FasterRCNN",
+    type="FasterRCNNFPN",
     data_preprocessor=dict(type="DetDataPreprocessor", bgr_to_rgb=True, pad_size_divisor=32),
     backbone=dict(
         type="Backbone",

@@ -6,7 +6,7 @@ task = "mask_rcnn"
 num_classes = 80
 
 model = dict(
-    type="MaskRCNN",
+    type="MaskRCNNFPN",
     roi_head=dict(
         mask_roi_extractor=dict(
             type="SingleRoIExtractor",

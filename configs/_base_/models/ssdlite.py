@@ -1,8 +1,8 @@
 """SSDLite on any backbone of the catalogue (paper, section 5.2 and Table 6).
 
 The backbone is tapped twice: at the expansion of its first stride-32 block (stride 16) and at its last 1x1 convolution
-(stride 32). Four extra layers follow. What depends on the backbone (channels, mean and std) is filled in from the
-catalogue when the config is read.
+(stride 32). Four extra layers follow. What depends on the backbone (channels, mean and std) the model takes from the
+catalogue.
 """
 
 task = "ssdlite"
@@ -12,7 +12,7 @@ nms_iou = 0.5
 score_threshold = 0.02
 
 model = dict(
-    type="SingleStageDetector",
+    type="SSDLite",
     data_preprocessor=dict(type="DetDataPreprocessor", bgr_to_rgb=True),
     backbone=dict(type="Backbone", taps="ssdlite", pretrained="imagenet"),
     neck=dict(type="SSDLiteNeck", extra_channels=(512, 256, 256, 128)),

@@ -1,0 +1,122 @@
+"""What a run leaves behind: its result, what the figures were counted from, and pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmengine.config import Config
+
+from benchmark.config.load import config_name
+from benchmark.data.annotations import read_annotations
+from benchmark.measuring.memory import peak_memory
+from benchmark.records.result import ConfigRecord, CostRecord, DataRecord, Result, TrainingRecord
+from benchmark.training.hooks import CostHook
+from benchmark.training.plan import PICTURES, Plan
+from benchmark.training.processes import is_main
+from benchmark.training.provenance import provenance
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
+    from benchmark.evaluation.coco_ap import CocoAP
+    from benchmark.training.runner import BenchmarkRunner
+
+SCORE_DRAWN = 0.3
+
+
+def finish(
+    runner: "BenchmarkRunner",
+    plan: Plan,
+    training: TrainingRecord | None,
+    *,
+    precision: str = "fp32",
+    out: Path | None = None,
+    pictures: int = 0,
+    per_class: bool = False,
+    bootstrap: int = 0,
+) -> Result:
+    """Put the result together and, on the main process, write it and what was asked for.
+
+    Args:
+        runner: after its evaluation.
+        plan: of the run.
+        training: how the weights were trained.
+        precision: of the evaluation.
+        out: file for what the figures were counted from, beside the one in the run's folder.
+        pictures: how many pictures to draw detections on.
+        per_class: keep the figures by class in the result.
+        bootstrap: resamples of the images for 95% intervals; 0 leaves them out.
+    """
+    cfg, metric, cost = plan.cfg, runner.val_evaluator.metrics[0], _cost(runner)
+    dataset = runner.val_dataloader.dataset
+    result = Result(
+        task=cfg.task,
+        backbone=cfg.model.backbone.name,
+        config=ConfigRecord(name=config_name(cfg), sha256=plan.sha256),
+        data=DataRecord(
+            name=cfg.dataset_name,
+            split=metric.split,
+            images=len(dataset),
+            annotations_sha256=metric.annotations_sha256,
+            demo=bool(cfg.get("demo")),
+            partial=is_partial(dataset, cfg.get("val_images")),
+        ),
+        metrics=cost.metrics,
+        intervals=_intervals(metric, bootstrap) if bootstrap and is_main() else {},
+        per_class=metric.per_class if per_class else {},
+        cost=CostRecord(
+            params=plan.complexity.params,
+            macs=plan.complexity.macs,
+            input=plan.complexity.input,
+            eval_images_per_second=len(dataset) / cost.eval_seconds,
+            peak_memory=peak_memory(),
+        ),
+        training=training,
+        provenance=provenance(precision),
+    )
+    if is_main():
+        result.write(plan.work_dir)
+        metric.save(plan.work_dir / metric.file_name)
+        if out:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            metric.save(out)
+        if pictures:
+            _draw(plan.work_dir / PICTURES, cfg, metric.detections, pictures)
+    return result
+
+
+def is_partial(dataset: "Dataset", expected: int | None = None) -> bool:
+    """Tell whether a data set is smaller than the official one, by its own word or by the number it should have."""
+    return dataset.metainfo.get("partial", expected is not None and len(dataset) != expected)
+
+
+def _intervals(metric: "CocoAP", resamples: int) -> dict[str, tuple[float, float]]:
+    from benchmark.evaluation.bootstrap import bootstrap, match
+    from benchmark.evaluation.coco_ap import PREFIXES
+
+    intervals = {}
+    for iou_type in metric.iou_types:
+        found = bootstrap(match(metric.ann_file, metric.detections, iou_type), resamples)
+        intervals |= {f"{PREFIXES[iou_type]}_{name}": interval for name, interval in found.items() if interval}
+    return intervals
+
+
+def _draw(folder: Path, cfg: Config, detections: Sequence[dict], count: int) -> None:
+    from benchmark.evaluation.pictures import contact_sheet, draw_detections
+
+    folder.mkdir(parents=True, exist_ok=True)
+    dataset = cfg.val_dataloader.dataset
+    root = Path(dataset.data_root)
+    truth = read_annotations(root / dataset.ann_file)
+    names = {category["id"]: category["name"] for category in truth["categories"]}
+    drawn = []
+    for image in truth["images"][:count]:
+        own = [detection for detection in detections if detection["image_id"] == image["id"]]
+        picture = draw_detections(root / dataset.data_prefix.img / image["file_name"], own, names, SCORE_DRAWN)
+        picture.save(folder / f"{Path(image['file_name']).stem}.png")
+        drawn.append(picture)
+    contact_sheet(drawn).save(folder / "sheet.png")
+
+
+def _cost(runner: "BenchmarkRunner") -> CostHook:
+    return next(hook for hook in runner.hooks if isinstance(hook, CostHook))

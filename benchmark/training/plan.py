@@ -1,0 +1,254 @@
+"""What a run needs to know, put together and checked before anything is changed or built.
+
+A command that is refused has changed nothing: whatever can be wrong is found here, and what a run does to its folder
+comes after.
+"""
+
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmengine.config import Config
+
+from backbones.errors import UserError
+from benchmark.cli import Options
+from benchmark.config.load import (
+    DATALOADERS,
+    complete_model,
+    config_name,
+    config_sha256,
+    flatten,
+    identity,
+    load_options,
+)
+from benchmark.files.atomic import remove_leftovers
+from benchmark.files.checkpoints import (
+    BEST,
+    checkpoint_iteration,
+    list_checkpoints,
+    load_checkpoint,
+    newest_intact,
+)
+from benchmark.preflight import Preflight, check_data
+from benchmark.preflight.run import check_disk
+from benchmark.records.result import DETECTIONS, FILE_NAME
+from benchmark.tasks import TASKS
+from benchmark.training.processes import init_distributed, is_main, is_restart, world_size
+
+if TYPE_CHECKING:
+    from benchmark.measuring.complexity import Complexity
+
+PICTURES = "pictures"
+_RUN_FILES = (FILE_NAME, DETECTIONS, BEST, "config.py", "run.log")
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that nothing speaks against.
+
+    Attributes:
+        cfg: complete.
+        work_dir: folder of the run.
+        precision: of training or, for an evaluation, of the forward pass.
+        complexity: of the model.
+        sha256: hash of the config's identity.
+        notes: what is to be said before it starts.
+        record: what decides every number of a training, in plain containers; empty for an evaluation.
+        checkpoint: what a training resumes from or an evaluation is of.
+        replaces: the run that is in the folder goes first.
+    """
+
+    cfg: Config
+    work_dir: Path
+    precision: str
+    complexity: "Complexity"
+    sha256: str
+    notes: tuple[str, ...] = ()
+    record: dict[str, Any] | None = None
+    checkpoint: Path | None = None
+    replaces: bool = False
+
+
+def plan_training(
+    options: Options,
+    *,
+    pretrained: str | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    resume_anyway: bool = False,
+    overwrite: bool = False,
+    save_interval: str | None = None,
+    keep: int | None = None,
+    pictures: int = 0,
+) -> Plan:
+    """Check a training; arguments as in ``benchmark.training.train.train``.
+
+    Raises:
+        UserError: whatever the user can fix.
+    """
+    cfg = load_options(options, pretrained=pretrained, steps=steps)
+    if pictures and TASKS[cfg.task].kind != "detector":
+        raise UserError(f"--pictures draws detections, and {options.config} is a {cfg.task} config: leave it out.")
+    if cfg.get("load_from") or cfg.get("resume"):
+        raise UserError("load_from and resume are no settings here: use --pretrained FILE or --resume.")
+    cfg.randomness = {"seed": seed}
+    saving = {key: value for key, value in (("interval", save_interval), ("keep", keep)) if value is not None}
+    cfg.default_hooks.checkpoint.update(saving)
+    work_dir = options.work_dir or Path("work_dirs") / (config_name(cfg) + ("_demo" if options.demo else ""))
+    if resume_anyway or is_restart():
+        resume, overwrite = (True, False) if list_checkpoints(work_dir) else (resume_anyway, True)
+    checkpoint, skipped = _find_checkpoint(work_dir) if resume else (None, [])
+    if is_main() and not resume:
+        check_unused(work_dir, overwrite=overwrite)
+    found = _prepare_data(cfg, DATALOADERS)
+    cfg.optim_wrapper.type, cfg.optim_wrapper.precision = "AutocastOptimWrapper", options.precision
+    complexity = _complete(cfg, options.launcher, work_dir)
+    _check_room(cfg, complexity.params)
+    record: dict[str, Any] = {}
+    if found:
+        record = _describe_run(cfg, found.splits["train_dataloader"].sha256)
+        if checkpoint and not resume_anyway:
+            _check_same_run(load_checkpoint(checkpoint).get("run"), record)
+    cfg.resume, cfg.load_from = resume, checkpoint and str(checkpoint)
+    return Plan(
+        cfg=cfg,
+        work_dir=work_dir,
+        precision=options.precision,
+        complexity=complexity,
+        sha256=config_sha256(cfg),
+        notes=(*(found.warnings if found else ()), *(f"Skipped: {problem}" for problem in skipped)),
+        record=record,
+        checkpoint=checkpoint,
+        replaces=overwrite and not resume,
+    )
+
+
+def plan_evaluation(options: Options, checkpoint: Path, *, tool: str) -> Plan:
+    """Check an evaluation; arguments as in ``benchmark.training.evaluate.evaluate``.
+
+    Raises:
+        UserError: whatever the user can fix.
+    """
+    cfg = load_options(options)
+    if TASKS[cfg.task].tool != tool:
+        raise UserError(f"{options.config} is a {cfg.task} config: evaluate it with tools/{TASKS[cfg.task].tool}.")
+    found = _prepare_data(cfg, ("val_dataloader",))
+    load_checkpoint(checkpoint)  # a file that is none is an error before anything is built
+    work_dir = options.work_dir or checkpoint.parent
+    complexity = _complete(cfg, options.launcher, work_dir)
+    sha256 = config_sha256(cfg)
+    for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "auto_scale_lr"):
+        cfg.pop(key, None)
+    cfg.load_from = str(checkpoint)
+    notes = tuple(found.warnings) if found else ()
+    return Plan(cfg, work_dir, options.precision, complexity, sha256, notes, checkpoint=checkpoint)
+
+
+def check_unused(work_dir: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that holds a run, unless it is to be replaced, and to replace what is none.
+
+    Raises:
+        UserError: it does.
+    """
+    found = _run_files(work_dir)
+    if found and not overwrite:
+        raise UserError(
+            f"{work_dir} already holds a run ({found[0].name}): --resume continues it, --overwrite replaces it, "
+            "--work-dir puts the new one elsewhere."
+        )
+
+
+def clear(work_dir: Path) -> None:
+    """Remove a run, and nothing that is not part of one."""
+    for path in _run_files(work_dir):
+        path.unlink()
+    for folder in ("vis_data", PICTURES):
+        shutil.rmtree(work_dir / folder, ignore_errors=True)
+
+
+def rewind(work_dir: Path, checkpoint: Path) -> None:
+    """Set the damaged checkpoints aside, and take out of the logs what the run will do again."""
+    from benchmark.training import tensorboard
+
+    iteration = checkpoint_iteration(checkpoint)
+    remove_leftovers(work_dir)
+    for path in list_checkpoints(work_dir):
+        if checkpoint_iteration(path) > iteration:
+            path.rename(path.with_suffix(".pth.damaged"))
+    tensorboard.rewind(work_dir / "vis_data", iteration)
+
+
+def _run_files(work_dir: Path) -> list[Path]:
+    return [*list_checkpoints(work_dir), *(work_dir / name for name in _RUN_FILES if (work_dir / name).exists())]
+
+
+def _find_checkpoint(work_dir: Path) -> tuple[Path, list[str]]:
+    """Return the checkpoint to resume from, and what is wrong with newer ones."""
+    checkpoint, problems = newest_intact(work_dir)
+    if checkpoint:
+        return checkpoint, problems
+    found = " ".join(problems) or f"{work_dir} holds no checkpoint iter_*.pth."
+    raise UserError(f"Nothing to resume: {found} Leave --resume out to begin.")
+
+
+def _prepare_data(cfg: Config, loaders: Sequence[str]) -> Preflight | None:
+    """Generate the demo's data and check the data before anything heavy is imported; None in the other processes."""
+    if not is_main():
+        return None
+    if cfg.get("demo"):
+        make_demo_data = import_module(cfg.demo.module).make_demo_data
+        make_demo_data(Path(cfg.data_root), train_images=cfg.train_images, val_images=cfg.val_images)
+    return check_data(cfg, loaders)
+
+
+def _complete(cfg: Config, launcher: str, work_dir: Path) -> "Complexity":
+    """Fill in what follows from the backbone, join the other processes, register everything, and count the model."""
+    complete_model(cfg)  # first: an unknown name need not wait for all of MMDetection
+    from benchmark.measuring.complexity import config_complexity
+    from benchmark.training.registration import register
+
+    cfg.launcher = init_distributed(launcher)
+    register()
+    cfg.work_dir = str(work_dir)
+    cfg.experiment_name = f"{config_name(cfg)}-{uuid.uuid4().hex}"  # MMEngine keeps one log and hub per name
+    return config_complexity(cfg)
+
+
+def _check_room(cfg: Config, params: int) -> None:
+    """Refuse a training whose checkpoints the disk cannot hold."""
+    row = check_disk(cfg, params)
+    if row.status == "error":
+        raise UserError(row.message)
+
+
+def _describe_run(cfg: Config, data: str) -> dict[str, Any]:
+    """Return what decides every number of a training, in plain containers; ``data`` is the training data's hash."""
+    return {
+        "config": flatten(identity(cfg)),
+        "seed": cfg.randomness.seed,
+        "processes": world_size(),
+        "training data": data,
+    }
+
+
+def _check_same_run(theirs: dict | None, ours: dict) -> None:
+    if theirs is None:
+        raise UserError("The checkpoint does not say which run it belongs to: --resume-anyway resumes nonetheless.")
+    theirs, ours = ({**run["config"], **run} for run in (theirs, ours))
+    differing = [
+        f"{key}: {theirs.get(key)!r} then, {ours.get(key)!r} now"
+        for key in sorted({*theirs, *ours} - {"config"})
+        if theirs.get(key) != ours.get(key)
+    ]
+    if differing:
+        more = f"; and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+        raise UserError(
+            f"The checkpoint belongs to another run; different are {'; '.join(differing[:_SHOWN])}{more}. Take these "
+            "back, begin anew in another --work-dir, or give --resume-anyway: the result is then of neither run."
+        )

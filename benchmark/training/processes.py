@@ -1,0 +1,51 @@
+"""The processes of a run: which one writes, how many there are, and how they meet."""
+
+import os
+
+import torch
+
+RESTARTS = "TORCHELASTIC_RESTART_COUNT"
+_FROM_TORCHRUN = {"RANK", "WORLD_SIZE", "LOCAL_RANK"}
+
+
+def is_main() -> bool:
+    """Tell whether this is the process that writes; before and after the process group stands."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def world_size() -> int:
+    """Return how many processes torchrun or Slurm has started for this run."""
+    return int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
+
+
+def is_restart() -> bool:
+    """Tell whether torchrun has started this process again after a failure (``--max-restarts``)."""
+    return int(os.environ.get(RESTARTS, "0")) > 0
+
+
+def init_distributed(launcher: str) -> str:
+    """Join the process group, with NCCL on GPUs and gloo on CPUs, and return the launcher's name for MMEngine.
+
+    Args:
+        launcher: ``auto`` finds torchrun from the environment; ``none``, ``pytorch`` and ``slurm`` as MMDetection has.
+    """
+    if launcher == "auto":
+        launcher = "pytorch" if os.environ.keys() >= _FROM_TORCHRUN else "none"
+    if launcher == "pytorch" and not torch.distributed.is_initialized():
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        _init_process_group()
+    return launcher
+
+
+def _init_process_group() -> None:
+    """Join torchrun's process group by a store in which restarts on one machine do not meet.
+
+    torchrun keeps one store over all its restarts, and there a process may find the address that another had before
+    (pytorch/pytorch#135712). Several machines may count restarts differently; the README says what helps there.
+    """
+    store, rank, size = next(torch.distributed.rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
+        store = torch.distributed.PrefixStore(f"restart_{os.environ.get(RESTARTS, '0')}", store)
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
