@@ -33,8 +33,8 @@ class Options:
 def run(main: Callable[[], None]) -> None:
     """Run a tool; whatever goes wrong becomes one plain message and an exit status other than 0.
 
-    A user's mistake has its own message and status. What nobody expected is named with its place; ``TRACEBACK=1`` in the
-    environment shows where either comes from.
+    A user's mistake has its own message and status. What nobody expected is named with its place; ``TRACEBACK=1`` in
+    the environment shows where either comes from.
     """
     try:
         try:
