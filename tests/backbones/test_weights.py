@@ -16,10 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, v2
 
+from backbones.catalogue import build_network, find_entry, preprocessing
 from backbones.errors import UserError
 from backbones.families.rexnet import linear_channels
-from backbones.features import Backbone, build_network
-from backbones.weights import PACKAGES, load_pretrained, preprocessing
+from backbones.features import Backbone
+from backbones.weights import load_pretrained
 
 SMALL = "mobilenet_v3_small"
 # ImageNet's indices for COCO's categories; ImageNet-1k has no giraffe.
@@ -254,7 +255,7 @@ def test_a_backbone_without_weights_on_the_hub_is_a_user_error(hub):
 
 @pytest.fixture(scope="module")
 def lite0_file() -> Path:
-    package, file = PACKAGES["efficientnet_lite0"]
+    package, file = find_entry("efficientnet_lite0").package
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"the optional package {package} is not installed")
     return Path(importlib.import_module(package).__file__).parent / file
