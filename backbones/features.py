@@ -4,16 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-import timm
 import torch
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from backbones.catalogue import CATALOGUE, Entry, find_entry, timm_name
+from backbones.catalogue import build_network, find_entry
+from backbones.entry import Entry
 from backbones.errors import UserError
-from backbones.families.rexnet import ReXNet
 from backbones.weights import load_pretrained
 
 
@@ -29,25 +28,16 @@ def feature_spec(name: str, taps: str) -> FeatureSpec:
     """Return channels and strides for ``taps`` ``pyramid`` (C2..C5) or ``ssdlite`` (paper, section 5.2).
 
     Raises:
-        UserError: unknown backbone or taps.
+        UserError: unknown backbone or taps, or a network that can only classify.
     """
     entry = find_entry(name)
+    if entry.channels is None:
+        raise UserError(f"{name} cannot feed a detector: {entry.why_not}.")
     if taps == "pyramid":
         return FeatureSpec(entry.channels[1:], (4, 8, 16, 32))
     if taps == "ssdlite":
         return FeatureSpec(tuple(channels for _, channels in entry.ssdlite), (16, 32))
     raise UserError(f"Unknown taps {taps!r} for backbone {name}: expected 'pyramid' or 'ssdlite'.")
-
-
-def build_network(name: str, num_classes: int = 1000, drop_rate: float = 0.2) -> nn.Module:
-    """Build the whole network of a catalogue entry, classifier included, with random weights.
-
-    ``drop_rate`` is that of the dropout before the classifier.
-    """
-    entry = CATALOGUE.get(name)
-    if entry and entry.rexnet_width is not None:
-        return ReXNet(entry.rexnet_width, num_classes=num_classes, drop_rate=drop_rate)
-    return timm.create_model(timm_name(name), num_classes=num_classes, drop_rate=drop_rate)
 
 
 @MODELS.register_module()

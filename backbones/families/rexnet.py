@@ -8,14 +8,18 @@ Modules carry the names that timm's ``RexNet`` gives them, so a state dict of on
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from timm.layers import ClassifierHead
 from torch import Tensor, nn
 
+from backbones.entry import Channels, Entry
+
 STEM_CHANNELS = 32
 PENULTIMATE_CHANNELS = 1280
 SE_REDUCTION = 12
+_PAPER = "Han et al., Rethinking Channel Dimensions for Efficient Model Design, CVPR 2021"
 # (number of blocks, stride of the first, expansion ratio, squeeze-and-excitation), stage by stage
 STAGES: Sequence[tuple[int, int, int, bool]] = (
     (1, 1, 1, False),
@@ -41,7 +45,7 @@ def linear_channels(width: float, blocks: int = 16, first: int = 16, growth: flo
     return channels
 
 
-def pyramid_channels(width: float) -> tuple[int, ...]:
+def pyramid_channels(width: float) -> Channels:
     """Return the channels of C1..C5: the last block before each halving, and the last block of all."""
     channels = linear_channels(width)
     return tuple(channels[i] for i in _last_blocks_of_strides())
@@ -166,3 +170,27 @@ def _init_weights(module: nn.Module) -> None:
     elif isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=0.01)
         nn.init.zeros_(module.bias)
+
+
+def _rexnet(width: float, timm: str | None = None) -> Entry:
+    """Return the entry of a width; its channels follow from the specification above.
+
+    SSDLite taps the expansion of the first block at stride 32, before its depthwise convolution.
+    """
+    channels, first_at_stride_32 = linear_channels(width), _last_blocks_of_strides()[3] + 1
+    expanded = channels[first_at_stride_32 - 1] * STAGES[-1][2]
+    taps = ((f"features.{first_at_stride_32}.conv_exp", expanded), ("features.16", int(PENULTIMATE_CHANNELS * width)))
+    return Entry(
+        partial(ReXNet, width), _PAPER, pyramid_channels(width), taps, timm=timm, licence="mit" if timm else None
+    )
+
+
+ROWS = {
+    "rexnet_x0.9": _rexnet(0.9),
+    "rexnet_x1.0": _rexnet(1.0, "rexnet_100"),
+    "rexnet_x1.3": _rexnet(1.3, "rexnet_130"),
+    "rexnet_x1.5": _rexnet(1.5, "rexnet_150"),
+    "rexnet_x2.0": _rexnet(2.0, "rexnet_200"),
+    "rexnet_x2.2": _rexnet(2.2),
+    "rexnet_x3.0": _rexnet(3.0, "rexnet_300"),
+}

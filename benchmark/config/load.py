@@ -104,7 +104,7 @@ def complete_model(cfg: Config) -> None:
 
 
 def _complete_model(cfg: Config) -> None:
-    from backbones.weights import preprocessing
+    from backbones.catalogue import preprocessing
     from benchmark.models.resolve import resolve_model
 
     if "name" not in cfg.model.backbone:

@@ -121,7 +121,7 @@ def _part(module: nn.Module, macs: int) -> Part:
 
 def classifier_complexity(name: str, resolution: int, num_classes: int = IMAGENET_CLASSES) -> Complexity:
     """Count a catalogue entry as a classifier, ImageNet's by default, at a square resolution in pixels."""
-    from backbones.features import build_network
+    from backbones.catalogue import build_network
 
     shape = (1, 3, resolution, resolution)
     with torch.device("meta"):

@@ -17,9 +17,8 @@ from mmengine.config import Config
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from backbones.catalogue import find_entry
+from backbones.catalogue import build_network, find_entry
 from backbones.errors import UserError
-from backbones.features import build_network
 from benchmark.config.load import complete_model, config_name, load_config
 from benchmark.console import track_progress
 from benchmark.measuring.complexity import PROPOSALS

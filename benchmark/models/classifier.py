@@ -9,7 +9,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from backbones.features import build_network
+from backbones.catalogue import build_network
 from backbones.weights import load_pretrained
 from benchmark.models.resolve import resolve_model
 

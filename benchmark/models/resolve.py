@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from backbones.catalogue import preprocessing
 from backbones.features import feature_spec
-from backbones.weights import preprocessing
 
 
 def resolve_model(model: Mapping[str, Any]) -> dict[str, Any]:

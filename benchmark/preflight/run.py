@@ -1,7 +1,6 @@
 """What a training needs beside its data: a learning rate for its batch, sound weights, room for its checkpoints."""
 
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,14 +8,13 @@ from pathlib import Path
 from mmengine.config import Config
 
 from backbones.errors import UserError
-from backbones.tensors import file_sha256
+from backbones.tensors import check_file, file_sha256, read_state_dict
 from benchmark.config.load import config_name
 from benchmark.preflight.rows import Row
 
 RUN = "run"  # in place of a split's name
 _BYTES = 4  # of a number in a checkpoint
 _STATES = {"SGD": 1, "Adam": 2, "AdamW": 2, "RMSprop": 2}  # numbers that an optimizer keeps for a parameter, at most
-_NAMED_HASH = re.compile(r"-([0-9a-f]{8,64})\.(?:pth|pt|safetensors)$")  # as torch.hub and timm name their files
 
 
 def check_learning_rate(cfg: Config, environment: Mapping[str, str] = os.environ) -> Row:
@@ -55,24 +53,14 @@ def check_weights(cfg: Config, *, read: bool) -> Iterator[Row]:
     source = cfg.model.backbone.get("pretrained")
     if not source or source == "imagenet":
         return
-    path = Path(source)
+    path, title = Path(source), "weights file"
+    check = read_state_dict if read else check_file
     try:
-        digest = _hash_of(path)
-        if read:
-            from backbones.weights import read_state_dict
-
-            read_state_dict(path)
+        check(path)
     except UserError as error:
-        yield Row(RUN, "weights file", "error", None, (str(path),), str(error))
-        return
-    named = _NAMED_HASH.search(path.name)
-    if named is None or digest.startswith(named[1]):
-        yield Row(RUN, "weights file", "ok", None, (f"{path.name}, sha256 {digest}",))
-        return
-    message = f"{path} is named after a SHA-256 that begins with {named[1]}, but it has {digest}: fetch it again."
-    # Eight decimal digits may be a date.
-    status = "warning" if named[1].isdecimal() else "error"
-    yield Row(RUN, "weights file", status, None, (path.name,), message)
+        yield Row(RUN, title, "error", None, (str(path),), str(error))
+    else:
+        yield Row(RUN, title, "ok", None, (f"{path.name}, sha256 {file_sha256(path)}",))
 
 
 def check_disk(cfg: Config, params: int) -> Row:
@@ -98,12 +86,6 @@ def check_disk(cfg: Config, params: int) -> Row:
         return Row(RUN, check, "ok", None, (text,))
     message = f"Too little room for checkpoints: {text}. Make room, or give --work-dir on another disk."
     return Row(RUN, check, "error", None, (text,), message)
-
-
-def _hash_of(path: Path) -> str:
-    if not path.is_file():
-        raise UserError(f"Weights not found: {path}. Give an existing .pth or .safetensors file, or 'imagenet'.")
-    return file_sha256(path)
 
 
 def _gigabytes(size: int) -> str:

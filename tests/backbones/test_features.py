@@ -10,9 +10,9 @@ from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from backbones.catalogue import find_entry, list_backbones
+from backbones.catalogue import build_network, find_entry, list_backbones
 from backbones.errors import UserError
-from backbones.features import Backbone, build_network, feature_spec
+from backbones.features import Backbone, feature_spec
 
 TAPS = ("pyramid", "ssdlite")
 # a family each

@@ -4,22 +4,29 @@ import json
 import logging
 import os
 import pickle
+import re
 from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import timm
 import torch
+from huggingface_hub.errors import EntryNotFoundError
 from mmengine.logging import HistoryBuffer, MMLogger
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, v2
 
+from backbones.catalogue import CATALOGUE, build_network, find_entry, preprocessing
 from backbones.errors import UserError
 from backbones.families.rexnet import linear_channels
-from backbones.features import Backbone, build_network
-from backbones.weights import PACKAGES, load_pretrained, preprocessing
+from backbones.features import Backbone
+from backbones.tensors import file_sha256
+from backbones.weights import load_pretrained
 
 SMALL = "mobilenet_v3_small"
 # ImageNet's indices for COCO's categories; ImageNet-1k has no giraffe.
@@ -217,44 +224,143 @@ def test_the_authors_file_of_another_width_is_refused(tmp_path):
 
 
 @pytest.fixture
-def hub(monkeypatch, randomise):
-    """Stand in for timm's hub: weights that only the hub could have, or a network that is down."""
-    create = timm.create_model
-    served = {}
+def hub(monkeypatch, tmp_path) -> Path:
+    """Stand in for Hugging Face's hub: what is in this folder is downloaded into a cache laid out as the real one."""
+    served, cache = tmp_path / "hub", tmp_path / "cache"
 
-    def fake(model: str, pretrained: bool = False, **kwargs) -> nn.Module:
-        if not pretrained:
-            return create(model, **kwargs)
-        if model not in served:
+    def download(repository: str, file: str) -> str:
+        source = served / repository / file
+        if not (served / repository).is_dir():
             raise ConnectionError("no route to host")
-        return served[model]
+        if not source.is_file():
+            raise EntryNotFoundError(file)
+        folder = cache / f"models--{repository.replace('/', '--')}"
+        blob, link = folder / "blobs" / file_sha256(source), folder / "snapshots" / "0123abc" / file
+        for path in (blob, link):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        if not link.exists():
+            blob.write_bytes(source.read_bytes())
+            link.symlink_to(blob)
+        return str(link)
 
-    monkeypatch.setattr(timm, "create_model", fake)
-    return lambda model: served.setdefault(model, randomise(create(model), seed=7))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    return served
 
 
-def test_imagenet_comes_from_timms_hub(hub):
-    theirs = hub("rexnet_100")
+def serve(hub: Path, net: nn.Module, file: str = "model.safetensors") -> Path:
+    """Put a network's weights where the hub has those of its kind."""
+    path = hub / net.pretrained_cfg["hf_hub_id"] / file
+    path.parent.mkdir(parents=True)
+    save_file(net.state_dict(), path) if file.endswith(".safetensors") else torch.save(net.state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_imagenet_comes_from_timms_hub_with_its_licence(file, hub, randomise, messages):
+    theirs = randomise(timm.create_model("rexnet_100"), seed=7)
+    serve(hub, theirs, file)
     backbone = Backbone("rexnet_x1.0", "pyramid", pretrained="imagenet")
     backbone.init_weights()
     assert_same_tensors(backbone.net.state_dict(), theirs.state_dict())
+    assert "timm rexnet_100 (licence mit) into rexnet_x1.0" in messages.text
     assert_same_logits(load(build_network("rexnet_x1.0"), "rexnet_x1.0", "imagenet"), theirs)
+
+
+def test_timm_renames_the_keys_of_the_authors_file(hub, randomise):
+    theirs = randomise(timm.create_model("convnext_atto"), seed=7)
+    renames = {
+        r"^head\.norm": "norm",
+        r"^head\.fc": "head",
+        r"^stem": "downsample_layers.0",
+        r"^stages\.(\d)\.downsample": r"downsample_layers.\1",
+        r"^stages\.(\d)\.blocks": r"stages.\1",
+        "conv_dw": "dwconv",
+        r"mlp\.fc": "pwconv",
+    }
+    state = theirs.state_dict()
+    for ours, authors in renames.items():
+        state = {re.sub(ours, authors, key): value for key, value in state.items()}
+    save_file(state, serve(hub, theirs))
+    assert_same_logits(load(build_network("timm:convnext_atto"), "timm:convnext_atto", "imagenet"), theirs)
+
+
+def flip_a_bit(path: Path, at: float = 0.9) -> None:
+    content = bytearray(path.read_bytes())
+    content[int(at * len(content))] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_damaged_download_of_the_hub_is_refused(hub, randomise):
+    serve(hub, randomise(timm.create_model("mobilenetv3_small_100")))
+    load(build_network(SMALL), SMALL, "imagenet")
+    link = Path(huggingface_hub.hf_hub_download(build_network(SMALL).pretrained_cfg["hf_hub_id"], "model.safetensors"))
+    flip_a_bit(link)
+    with pytest.raises(UserError, match=rf"begins with {link.resolve().name}.*Remove {link.resolve()} and fetch"):
+        load(build_network(SMALL), SMALL, "imagenet")
 
 
 def test_a_hub_out_of_reach_is_a_user_error(hub):
     net = build_network("mobilenet_v2")
-    with pytest.raises(UserError, match=r"Could not get timm's weights 'mobilenetv2_100'.*ConnectionError"):
+    message = r"Could not download the weights of mobilenet_v2 from timm/mobilenetv2_100\S* \(ConnectionError: no route"
+    with pytest.raises(UserError, match=message):
         load(net, "mobilenet_v2", "imagenet")
 
 
-def test_a_backbone_without_weights_on_the_hub_is_a_user_error(hub):
-    with pytest.raises(UserError, match=r"no ImageNet weights for rexnet_x0\.9 on timm's hub"):
-        load(meta_network("rexnet_x0.9"), "rexnet_x0.9", "imagenet")
+def test_a_backbone_without_known_weights_is_a_user_error(hub):
+    for name in ("rexnet_x0.9", "efficientnet_b7"):
+        with pytest.raises(UserError, match=f"No ImageNet weights are known for {name}"):
+            load(meta_network(name), name, "imagenet")
+
+
+@pytest.fixture
+def linked(monkeypatch, tmp_path) -> Callable[[Path], str]:
+    """Function that gives a backbone's entry the URL of a file, which torch.hub downloads into a cache of the test."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+    def link(path: Path) -> str:
+        monkeypatch.setitem(CATALOGUE, SMALL, replace(find_entry(SMALL), timm=None, url=path.as_uri(), licence="mit"))
+        return path.as_uri()
+
+    return link
+
+
+@pytest.fixture
+def named_file(source, tmp_path) -> Path:
+    """Weights named after their SHA-256."""
+    torch.save(source.state_dict(), tmp_path / "weights.pth")
+    return (tmp_path / "weights.pth").rename(tmp_path / f"net-{file_sha256(tmp_path / 'weights.pth')[:8]}.pth")
+
+
+def test_imagenet_comes_from_a_url(linked, named_file, source, messages):
+    url = linked(named_file)
+    assert_same_logits(load(build_network(SMALL), SMALL, "imagenet"), source)
+    assert f"{url} (licence mit) into {SMALL}" in messages.text
+    named_file.unlink()  # the cache has it
+    load(build_network(SMALL), SMALL, "imagenet")
+
+
+def test_a_damaged_download_of_a_url_is_refused_and_not_kept(linked, named_file):
+    linked(named_file)
+    whole = named_file.read_bytes()
+    flip_a_bit(named_file)
+    with pytest.raises(UserError, match=r"Could not download the weights of .* \(RuntimeError: invalid hash value"):
+        load(build_network(SMALL), SMALL, "imagenet")
+    named_file.write_bytes(whole)
+    load(build_network(SMALL), SMALL, "imagenet")
+
+
+def test_a_download_that_was_damaged_later_is_refused(linked, named_file):
+    linked(named_file)
+    load(build_network(SMALL), SMALL, "imagenet")
+    cached = Path(torch.hub.get_dir(), "checkpoints", named_file.name)
+    flip_a_bit(cached)
+    with pytest.raises(UserError, match=f"begins with .* it is damaged. Remove {cached} and fetch"):
+        load(build_network(SMALL), SMALL, "imagenet")
 
 
 @pytest.fixture(scope="module")
 def lite0_file() -> Path:
-    package, file = PACKAGES["efficientnet_lite0"]
+    package, file = find_entry("efficientnet_lite0").package
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"the optional package {package} is not installed")
     return Path(importlib.import_module(package).__file__).parent / file

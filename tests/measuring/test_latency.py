@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from backbones.catalogue import build_network
 from backbones.errors import UserError
-from backbones.features import Backbone, build_network
+from backbones.features import Backbone
 from benchmark.measuring import energy, latency
 from benchmark.measuring.folding import fold_batch_norm
 from benchmark.measuring.latency import Latency, Settings, describe, latency_rows, measure

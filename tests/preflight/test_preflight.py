@@ -25,8 +25,9 @@ from pycocotools import mask as mask_codec
 
 from backbones.errors import UserError
 from benchmark.config.load import CONFIGS, DATALOADERS, load_config, load_data_config
+from benchmark.data.annotations import read_annotations
 from benchmark.evaluation.coco_ap import STATS, coco_ap
-from benchmark.preflight import Depth, Preflight, Row, check_data, read_annotations
+from benchmark.preflight import Depth, Preflight, Row, check_data
 from benchmark.preflight.masks import decode_counts
 from benchmark.preflight.run import check_disk, check_learning_rate, check_weights
 
@@ -621,7 +622,8 @@ def test_weights_are_held_against_the_hash_in_their_name(tmp_path):
         ("weights.pth", "ok"),
         (f"weights-{digest[:8]}.pth", "ok"),
         ("weights-0123abcd.pth", "error"),
-        ("weights-20240131.pth", "warning"),  # a date, more likely
+        ("weights-20240131.pth", "ok"),  # a date
+        ("weights-57934424.pth", "error"),  # none, so a hash
     ):
         (tmp_path / name).write_bytes(whole.read_bytes())
         (row,) = check_weights(weights_config(tmp_path / name), read=True)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from backbones.errors import UserError, as_user_errors
-from backbones.weights import read_state_dict
+from backbones.tensors import read_state_dict
 from benchmark.cli import Options
 from benchmark.config.load import CONFIGS, complete_model, flatten, load_config
 from benchmark.data.decode import UnreadableImageError, read_image

