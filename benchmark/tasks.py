@@ -1,6 +1,20 @@
-"""The tasks that backbones are compared on: one row each; a config names its own in ``task``."""
+"""The tasks that backbones are compared on: one row per task; a config names its own in ``task``.
+
+To add a task: a row here, its template in configs/, a test of the template. Figures that are new get a row in
+``benchmark/records/figures.py`` each, and what makes detectors differ from classifiers is asked of ``kind``.
+"""
 
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+
+class Ability(StrEnum):
+    """What some tasks offer and others do not."""
+
+    PREDICT = "predict"  # finds boxes or masks in any picture, and draws them
+    EXPORT = "export"  # as ONNX
+    SWEEP = "sweep"  # a search over learning rate and weight decay
 
 
 @dataclass(frozen=True)
@@ -8,45 +22,78 @@ class Task:
     """A task.
 
     Attributes:
+        kind: what its models are.
         title: heading of its leaderboard.
         tool: which of tools/ evaluates it.
-        ranking: the figure that ranks.
-        figures: the others that stand beside it.
-        paper_table: number of the paper's table.
-        count_input: (height, width) in pixels at which multiply-adds are counted, None for the config's own.
+        figures: names of rows of ``benchmark.records.figures.FIGURES``; the first one ranks.
+        data: the data set that its template is for, as results name it.
         demo: part of configs/_base_ that --demo lays over its configs.
-        kind: ``detector`` or ``classifier``.
+        count_input: (height, width) in pixels at which multiply-adds are counted, None for the config's own.
+        tables: numbers of the paper's tables; empty where it prints none.
+        can: what it offers.
     """
 
+    kind: Literal["detector", "classifier"]
     title: str
     tool: str
-    ranking: str
     figures: tuple[str, ...]
-    paper_table: int
-    count_input: tuple[int, int] | None
-    demo: str = "demo.py"
-    kind: str = "detector"
+    data: str
+    demo: str
+    count_input: tuple[int, int] | None = None
+    tables: tuple[int, ...] = ()
+    can: frozenset[Ability] = frozenset()
+
+    @property
+    def ranking(self) -> str:
+        """The figure that ranks."""
+        return self.figures[0]
 
 
-_BOX = ("box_AP50", "box_AP75", "box_APs", "box_APm", "box_APl")
-_MASK = ("mask_AP50", "mask_AP75", "mask_APs", "mask_APm", "mask_APl", "box_AP", "box_AP50", "box_AP75")
+_BOX = ("box_AP", "box_AP50", "box_AP75", "box_APs", "box_APm", "box_APl")
+_MASK = ("mask_AP", "mask_AP50", "mask_AP75", "mask_APs", "mask_APm", "mask_APl", "box_AP", "box_AP50", "box_AP75")
 
 TASKS = {
-    "ssdlite": Task("SSDLite", "eval_detection.py", "box_AP", _BOX, 6, (320, 320)),
+    "ssdlite": Task(
+        kind="detector",
+        title="SSDLite",
+        tool="eval_detection.py",
+        figures=_BOX,
+        data="coco2017",
+        demo="demo.py",
+        count_input=(320, 320),
+        tables=(6,),
+        can=frozenset({Ability.PREDICT, Ability.EXPORT}),
+    ),
     "faster_rcnn": Task(
-        "Faster R-CNN + FPN", "eval_detection.py", "box_AP", _BOX, 7, (800, 1280), "demo_faster_rcnn.py"
+        kind="detector",
+        title="Faster R-CNN + FPN",
+        tool="eval_detection.py",
+        figures=_BOX,
+        data="coco2017",
+        demo="demo_faster_rcnn.py",
+        count_input=(800, 1280),
+        tables=(7,),
+        can=frozenset({Ability.PREDICT}),
     ),
     "mask_rcnn": Task(
-        "Mask R-CNN + FPN", "eval_segmentation.py", "mask_AP", _MASK, 9, (800, 1280), "demo_mask_rcnn.py"
+        kind="detector",
+        title="Mask R-CNN + FPN",
+        tool="eval_segmentation.py",
+        figures=_MASK,
+        data="coco2017",
+        demo="demo_mask_rcnn.py",
+        count_input=(800, 1280),
+        tables=(9,),
+        can=frozenset({Ability.PREDICT}),
     ),
     "finegrained": Task(
-        "Fine-grained transfer",
-        "eval_finegrained.py",
-        "top1",
-        ("top5", "mean_per_class"),
-        8,
-        None,
-        "demo_finetune.py",
-        "classifier",
+        kind="classifier",
+        title="Fine-grained transfer",
+        tool="eval_finegrained.py",
+        figures=("top1", "top5", "mean_per_class"),
+        data="Food-101",
+        demo="demo_finetune.py",
+        tables=(8,),
+        can=frozenset({Ability.SWEEP}),
     ),
 }

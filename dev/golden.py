@@ -14,12 +14,12 @@ from tabulate import tabulate
 from benchmark.measuring.golden import Counts, count_everything, differences, model_rows
 from benchmark.reporting.leaderboard import find_runs, make_report, render
 from benchmark.reporting.markers import replace_between_markers
-from benchmark.reporting.paper.tables import compare_complexity, complexity_rows
+from benchmark.reporting.paper.counts import compare_complexity, complexity_rows
 
 README = Path(__file__).parents[1] / "README.md"
 COMPLEXITY = Path(__file__).parents[1] / "tests" / "golden" / "complexity.json"
 LEADERBOARD = Path(__file__).parents[1] / "tests" / "golden" / "leaderboard"
-# File -> format, and whether the paper's figures stand in it.
+# File -> format, and whether the paper's figures are in it.
 LEADERBOARDS = {
     "plain.md": ("markdown", False),
     "paper.md": ("markdown", True),

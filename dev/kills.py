@@ -28,7 +28,8 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 from benchmark.cli import Options
 from benchmark.config.load import CONFIGS
-from benchmark.files.checkpoints import checkpoint_iteration, list_checkpoints, load_checkpoint
+from benchmark.files.checkpoints import load_checkpoint
+from benchmark.files.run_folder import checkpoint_iteration, list_checkpoints
 from benchmark.training.train import train
 
 EVERY = ("train_images=16", "val_images=6", "default_hooks.logger.interval=1", "log_processor.window_size=1")

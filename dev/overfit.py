@@ -63,7 +63,7 @@ def main() -> None:
 
     from benchmark.cli import Options
     from benchmark.config.load import load_config
-    from benchmark.records.result import format_figures
+    from benchmark.records.figures import format_figures
     from benchmark.training.train import train
 
     root = args.work_dir / "data"
@@ -103,7 +103,8 @@ def main() -> None:
         pictures=args.pictures,
     )
     minutes = 60 * result.training.hours
-    print(f"{format_figures(result)}\ntrained {minutes:.1f} minutes, drawn in {args.work_dir / 'pictures'}")
+    print(format_figures(result.metrics))
+    print(f"trained {minutes:.1f} minutes, drawn in {args.work_dir / 'pictures'}")
     reached = [value for name, value in result.metrics.items() if name in ("box_AP50", "mask_AP50")]
     sys.exit(0 if min(reached) > GOAL else 1)
 

@@ -1,24 +1,25 @@
-"""Count params and multiply-adds of configs by part, or set a table of the paper beside our counts."""
+"""Count params and multiply-adds of configs by part, or compare our counts with a table of the paper."""
 
 import argparse
 import json
 from pathlib import Path
 
 from benchmark.cli import run
+from benchmark.reporting.paper.tables import TABLES
 
 
 def main() -> None:
     """Read the arguments, count and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("configs", type=Path, nargs="*", metavar="CONFIG", help="default: all of configs/")
-    parser.add_argument("--table", type=int, metavar="N", help="a table of the paper")
+    parser.add_argument("--table", type=int, choices=sorted(TABLES), help="a table of the paper")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
 
     from tabulate import tabulate
 
     from benchmark.measuring.complexity import config_rows
-    from benchmark.reporting.paper.tables import compare_complexity, complexity_rows, describe_table
+    from benchmark.reporting.paper.counts import compare_complexity, complexity_rows, describe_table
 
     if args.table is None:
         rows, footer = config_rows(args.configs), "Params in millions, multiply-adds in billions at the input (H x W)."

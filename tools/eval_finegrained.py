@@ -16,7 +16,8 @@ def main() -> None:
     args = vars(parser.parse_args())
 
     from benchmark.evaluation.accuracy import worst_classes
-    from benchmark.records.result import format_figures, format_per_class
+    from benchmark.records.figures import format_figures
+    from benchmark.records.result import format_per_class
     from benchmark.training.evaluate import evaluate
     from benchmark.training.processes import is_main
 
@@ -32,7 +33,7 @@ def main() -> None:
             print(format_per_class(result))
         for name, value in worst_classes(result.per_class.get("top1", {}), args["worst"]).items():
             print(f"worst {name:>20}  {value:.1f}")
-        print(f"{format_figures(result)}  images {result.data.images}")
+        print(f"{format_figures(result.metrics, result.intervals)}  images {result.data.images}")
 
 
 if __name__ == "__main__":

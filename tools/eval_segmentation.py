@@ -9,13 +9,14 @@ def main() -> None:
     """Evaluate, print, and write result.json."""
     args = vars(detector_evaluation_parser(__doc__).parse_args())
 
-    from benchmark.records.result import format_figures, format_per_class
+    from benchmark.records.figures import format_figures
+    from benchmark.records.result import format_per_class
     from benchmark.training.evaluate import evaluate
     from benchmark.training.processes import is_main
 
     result = evaluate(pop_options(args), args.pop("checkpoint"), tool=Path(__file__).name, **args)
     if is_main():
-        print("\n".join(filter(None, [format_per_class(result), format_figures(result)])))
+        print("\n".join(filter(None, [format_per_class(result), format_figures(result.metrics, result.intervals)])))
 
 
 if __name__ == "__main__":

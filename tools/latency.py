@@ -2,16 +2,16 @@
 
 import argparse
 import dataclasses
-import json
 
 from benchmark.cli import run
+from benchmark.reporting.paper.tables import PAIRED_TABLE
 
 
 def main() -> None:
     """Read the arguments, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="CONFIG|BACKBONE", help="ratios are to the first")
-    parser.add_argument("--table", type=int, choices=(5,), help="the networks of the paper's table instead")
+    parser.add_argument("--table", type=int, choices=(PAIRED_TABLE,), help="the networks of the paper's table instead")
     parser.add_argument("--batch-size", type=int, nargs="+", metavar="N", help="default: 1; for a table the paper's")
     parser.add_argument(
         "--input", type=int, nargs="+", metavar="PX", help="height and width, or one side (default: each model's own)"
@@ -35,6 +35,7 @@ def main() -> None:
     from torch.cuda import is_available
 
     from benchmark.measuring.latency import Settings, describe, latency_rows, measure
+    from benchmark.records.latency import LatencyFile
     from benchmark.reporting.paper.ratios import paper_ratios
 
     common = {
@@ -48,26 +49,25 @@ def main() -> None:
         devices = ["cuda"] if is_available() else ["cpu"]
         if args.table and is_available():
             devices = ["cpu", "cuda"]
-    groups, pairs = [], []
+    measured = []
     for device in devices:
         default = 64 if args.table and device == "cuda" else 1
         for batch_size in args.batch_size or [default]:
             settings = Settings(batch_size=batch_size, device=device, **common)
             if args.table:
-                records, rows = paper_ratios(settings)
-                pairs += [{"device": records[0].device, "batch": batch_size, **row} for row in rows]
+                measured.append(paper_ratios(settings))
             else:
-                records = measure(args.models, settings)
-            groups.append(records)
+                measured.append(LatencyFile(latencies=measure(args.models, settings)))
+    pairs = [pair for part in measured for pair in part.pairs]
     if args.json:
-        records = [record.model_dump() for group in groups for record in group]
-        print(json.dumps({"latencies": records, "pairs": pairs}, indent=2))
+        latencies = [latency for part in measured for latency in part.latencies]
+        print(LatencyFile(latencies=latencies, pairs=pairs).json_text())
         return
     style = {"headers": "keys", "tablefmt": "github", "disable_numparse": True}
-    for group in groups:
-        print(f"{tabulate(latency_rows(group), **style)}\n\n{describe(group)}\n")
+    for part in measured:
+        print(f"{tabulate(latency_rows(part.latencies), **style)}\n\n{describe(part.latencies)}\n")
     if pairs:
-        print(tabulate(pairs, **style))
+        print(tabulate([pair.model_dump(by_alias=True) for pair in pairs], **style))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Set every cell of a table of the paper beside ours: what agrees, what is missing, and what command measures it.
+"""Compare every cell of a table of the paper with ours: what agrees, what is missing, and what command measures it.
 
 Exit status 1 if a measured cell is outside its tolerance; a missing cell is no failure.
 """
@@ -9,23 +9,24 @@ import sys
 from pathlib import Path
 
 from benchmark.cli import run
+from benchmark.reporting.paper.tables import TABLES
 
 
 def main() -> None:
     """Read the arguments, measure if asked to, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("table", choices=[f"table{number}" for number in range(4, 10)])
+    parser.add_argument("table", choices=[f"table{number}" for number in TABLES])
     parser.add_argument(
         "folders", type=Path, nargs="*", default=[Path("work_dirs")], metavar="DIR", help="where runs and times lie"
     )
     parser.add_argument(
         "--run",
         action="store_true",
-        help="measure what is missing and this machine can, into DIR/reproduce; once more goes on where it stopped",
+        help="measure what is missing and this machine can, into DIR/reproduce; a second call resumes where it stopped",
     )
     parser.add_argument("--data-root", type=Path, help="folder of the data (default: DATA_ROOT, then the config's)")
     parser.add_argument(
-        "--batch-size", type=int, metavar="N", help="training images a process (default: the recipe's over processes)"
+        "--batch-size", type=int, metavar="N", help="training images per process (default: the recipe's over processes)"
     )
     parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="of training")
     parser.add_argument("--threads", type=int, metavar="N", help="of the CPU in timing (default: PyTorch's choice)")

@@ -20,7 +20,7 @@ def main() -> None:
     )
     parser.add_argument("--metric", metavar="NAME", help="figure that ranks, box_AP50 say (default: each task's own)")
     parser.add_argument("--sort", metavar="COLUMN", help="macs or latency, say, best first (default: what ranks)")
-    parser.add_argument("--paper", action="store_true", help="set the paper's figures and the differences beside ours")
+    parser.add_argument("--paper", action="store_true", help="show the paper's figures and the differences")
     args = parser.parse_args()
 
     from benchmark.reporting.leaderboard import find_runs, make_report, render, write

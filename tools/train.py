@@ -25,13 +25,13 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=0, metavar="N", help="draw detections on N validation pictures")
     args = vars(parser.parse_args())
 
-    from benchmark.records.result import format_figures
+    from benchmark.records.figures import format_figures
     from benchmark.training.processes import is_main
     from benchmark.training.train import train
 
     result = train(pop_options(args), **args)
     if is_main():
-        print(format_figures(result))
+        print(format_figures(result.metrics, result.intervals))
 
 
 if __name__ == "__main__":

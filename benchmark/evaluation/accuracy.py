@@ -11,6 +11,7 @@ from mmengine.registry import METRICS
 
 from backbones.errors import UserError
 from benchmark.files.atomic import write_atomically
+from benchmark.files.run_folder import CONFUSION
 from benchmark.models.classifier import TOP
 
 
@@ -57,7 +58,7 @@ class ClassificationAccuracy(BaseMetric):
     """
 
     default_prefix = ""  # the figures' names are whole
-    file_name = "confusion.csv"  # what a run's figures were counted from, kept beside its result
+    file_name = CONFUSION  # what a run's figures were counted from, kept beside its result
 
     def __init__(self) -> None:
         super().__init__(collect_device="cpu")
@@ -93,7 +94,7 @@ class ClassificationAccuracy(BaseMetric):
         return figures
 
     def save(self, path: Path) -> None:
-        """Write the confusion matrix as CSV: a row a true class, a column a predicted one."""
+        """Write the confusion matrix as CSV: a row per true class, a column per predicted one."""
         names = self.dataset_meta["classes"]
         text = io.StringIO()
         writer = csv.writer(text)

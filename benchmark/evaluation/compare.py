@@ -9,9 +9,11 @@ from backbones.errors import UserError
 from backbones.tensors import file_sha256
 from benchmark.config.load import load_config
 from benchmark.evaluation.bootstrap import Difference, Matches, match, paired_difference
-from benchmark.records.result import DETECTIONS, FILE_NAME, Result, read_result
+from benchmark.files.run_folder import CONFIG, DETECTIONS, RESULT
+from benchmark.records.figures import IOU_TYPES
+from benchmark.records.result import Result, read_result
+from benchmark.tasks import TASKS
 
-IOU_TYPES = {"box": "bbox", "mask": "segm"}
 # What the figure of a result may differ from the one recounted from the detections beside it, in percent.
 _TOLERANCE = 0.01
 NOTE = (
@@ -66,7 +68,7 @@ def compare_runs(
 
 
 def comparison_rows(differences: dict[str, Difference | None]) -> list[dict[str, str]]:
-    """Return one printable row a figure."""
+    """Return one printable row per figure."""
     return [
         {
             "figure": name,
@@ -83,9 +85,9 @@ def comparison_rows(differences: dict[str, Difference | None]) -> list[dict[str,
 
 
 def _read_run(path: Path) -> _Run:
-    file = path / FILE_NAME if path.is_dir() else path
+    file = path / RESULT if path.is_dir() else path
     if not file.is_file():
-        raise UserError(f"Result not found: {file}. Give a run's folder or its {FILE_NAME}.")
+        raise UserError(f"Result not found: {file}. Give a run's folder or its {RESULT}.")
     return _Run(file.parent, read_result(file))
 
 
@@ -100,9 +102,9 @@ def _check_same_data(a: _Run, b: _Run) -> None:
 
 
 def _find_annotations(run: _Run) -> Path:
-    config = run.folder / "config.py"
+    config = run.folder / CONFIG
     if not config.is_file():
-        raise UserError(f"{run.folder} holds no config.py that names the annotations: give --annotations FILE.")
+        raise UserError(f"{run.folder} holds no {CONFIG} that names the annotations: give --annotations FILE.")
     annotations = Path(load_config(config).val_evaluator.get("ann_file", ""))
     if not annotations.is_file():
         raise UserError(f"The annotations of {config} are not at {annotations}: give --annotations FILE.")
@@ -112,7 +114,7 @@ def _find_annotations(run: _Run) -> Path:
 def _read_detections(run: _Run) -> list[dict]:
     path = run.folder / DETECTIONS
     if not path.is_file():
-        tool = "eval_segmentation.py" if "mask_AP" in run.result.metrics else "eval_detection.py"
+        tool = TASKS[run.result.task].tool
         raise UserError(f"Detections not found: {path}. Evaluate the run's checkpoint with tools/{tool} to write them.")
     try:
         return orjson.loads(path.read_bytes())
@@ -127,6 +129,6 @@ def _check_recount(runs: list[_Run], prefix: str, recounted: Difference | None) 
         recorded = run.result.metrics[f"{prefix}_AP"]
         if recorded is None or abs(recorded - figure) > _TOLERANCE:
             raise UserError(
-                f"{run.folder / DETECTIONS} does not belong to the {FILE_NAME} beside it: {prefix} AP {figure:.2f} "
+                f"{run.folder / DETECTIONS} does not belong to the {RESULT} beside it: {prefix} AP {figure:.2f} "
                 f"from the detections, {recorded} in the result. Evaluate again."
             )

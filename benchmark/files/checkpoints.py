@@ -1,32 +1,14 @@
 """Checkpoint files of runs: their names, and what is in them; ``backbones.tensors`` reads and verifies the files."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbones.errors import UserError
 from backbones.tensors import describe_misfit, read_tensors
+from benchmark.files.run_folder import list_checkpoints
 
 if TYPE_CHECKING:
     from torch import nn
-
-BEST = "best.pth"
-_NAME = re.compile(r"iter_(\d+)\.pth")
-
-
-def checkpoint_path(folder: Path, iteration: int) -> Path:
-    """Return the place of the checkpoint after so many iterations."""
-    return folder / f"iter_{iteration}.pth"
-
-
-def checkpoint_iteration(path: Path) -> int:
-    """Return after how many iterations a checkpoint of ``checkpoint_path`` was written."""
-    return int(_NAME.fullmatch(path.name)[1])
-
-
-def list_checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints of a run, oldest first."""
-    return sorted((path for path in folder.glob("iter_*.pth") if _NAME.fullmatch(path.name)), key=checkpoint_iteration)
 
 
 def newest_intact(folder: Path) -> tuple[Path | None, list[str]]:

@@ -28,7 +28,7 @@ from benchmark.files.atomic import write_atomically
 from benchmark.files.checkpoints import fill, load_checkpoint
 from benchmark.models.build import build_model
 from benchmark.models.precision import autocast, check_precision
-from benchmark.tasks import TASKS
+from benchmark.tasks import TASKS, Ability
 from benchmark.training.registration import register
 
 PREDICTIONS = "predictions.json"
@@ -116,7 +116,7 @@ def predict(
         UserError: whatever the user can mend; an unreadable picture is none, it is returned.
     """
     cfg = load_options(options)
-    if "ann_file" not in cfg.val_dataloader.dataset:
+    if Ability.PREDICT not in TASKS[cfg.task].can:
         raise UserError(
             f"{options.config} is a {cfg.task} config, and only detectors find boxes or masks in pictures: "
             f"evaluate it with tools/{TASKS[cfg.task].tool}."

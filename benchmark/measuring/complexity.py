@@ -14,6 +14,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from backbones.errors import UserError
 from benchmark.config.load import CONFIGS, complete_model, config_name, load_config
 from benchmark.models.build import build_model, register_models
 from benchmark.tasks import TASKS
@@ -57,11 +58,27 @@ def count_macs(run: Callable[[], Any]) -> tuple[int, Any]:
 
 def config_complexity(cfg: Config) -> Complexity:
     """Count the model of a config that ``complete_model`` has completed."""
-    if cfg.task == "finegrained":
-        pipeline = cfg.val_dataloader.dataset.pipeline
+    if TASKS[cfg.task].kind == "classifier":
         classes = cfg.model.num_classes or IMAGENET_CLASSES
-        return classifier_complexity(cfg.model.backbone.name, pipeline[0]["size"], classes)
+        return classifier_complexity(cfg.model.backbone.name, count_input(cfg)[0], classes)
     return detector_complexity(cfg)
+
+
+def count_input(cfg: Config) -> tuple[int, int]:
+    """Return (height, width) in pixels that a config's model is counted and timed at: its task's, or its own.
+
+    Raises:
+        UserError: the task leaves it to the config, whose evaluation gives its images no size.
+    """
+    if size := TASKS[cfg.task].count_input:
+        return size
+    for step in cfg.val_dataloader.dataset.pipeline:
+        if "size" in step:
+            return step["size"], step["size"]
+        if "scale" in step:
+            width, height = step["scale"]
+            return height, width
+    raise UserError(f"{config_name(cfg)}: no step of val_dataloader.dataset.pipeline has a size or a scale.")
 
 
 def detector_complexity(cfg: Config) -> Complexity:
@@ -69,14 +86,13 @@ def detector_complexity(cfg: Config) -> Complexity:
     register_models()  # what its imports make must not be on the meta device
     with torch.device("meta"):
         model = build_model(cfg).eval()
-        height, width = TASKS[cfg.task].count_input
-        shape = (1, 3, height, width)
+        shape = (1, 3, *count_input(cfg))
         parts = _count_parts(model, torch.zeros(shape))
     return Complexity(shape, parts)
 
 
 def config_rows(paths: Sequence[Path]) -> list[dict[str, str | float]]:
-    """Return one printable row a config, all of configs/ by default: params in M and multiply-adds in B by part."""
+    """Return one printable row per config, all of configs/ by default: params in M and multiply-adds in B by part."""
     rows = []
     for path in paths or sorted(CONFIGS.glob("*.py")):
         cfg = load_config(path)
@@ -101,7 +117,7 @@ def _count_parts(model: nn.Module, image: Tensor) -> dict[str, Part]:
 
 
 def _heads(model: nn.Module, maps: tuple[Tensor, ...]) -> dict[str, tuple[nn.Module, Callable[[], Any]]]:
-    if hasattr(model, "bbox_head"):
+    if not hasattr(model, "roi_head"):  # one stage
         return {"head": (model.bbox_head, lambda: model.bbox_head(maps))}
     channels = maps[0].shape[1]
     roi = model.roi_head

@@ -45,7 +45,7 @@ def differences(recorded: Counts, found: Counts) -> list[str]:
 
 
 def model_rows(counts: Counts) -> list[dict[str, str]]:
-    """Return one printable row a backbone: params in M / multiply-adds in B, alone and in detectors with a config."""
+    """Return one printable row per backbone: params in M / multiply-adds in B, alone and in detectors with a config."""
     return [
         {
             "backbone": name,

@@ -13,19 +13,18 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from mmengine.config import Config
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from backbones.catalogue import build_network, find_entry
 from backbones.errors import UserError
 from benchmark.config.load import complete_model, config_name, load_config
 from benchmark.console import track_progress
-from benchmark.measuring.complexity import PROPOSALS
+from benchmark.measuring.complexity import PROPOSALS, count_input
 from benchmark.measuring.energy import nvml_joules, rapl_joules
 from benchmark.measuring.folding import fold_batch_norm
 from benchmark.models.build import build_model
 from benchmark.models.precision import autocast, check_precision
+from benchmark.records.latency import Latency, Ratio
 from benchmark.tasks import TASKS
 
 MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous_format": torch.contiguous_format}
@@ -42,7 +41,7 @@ class Settings:
     """How models are timed.
 
     Attributes:
-        batch_size: images a run.
+        batch_size: images per run.
         input: (height, width) in pixels; None for each model's own.
         device: ``cpu`` or ``cuda``.
         threads: of the CPU; None for PyTorch's choice.
@@ -64,62 +63,6 @@ class Settings:
     fold_bn: bool = False
     with_postprocessing: bool = False
     runs: int = 50
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Ratio(_Record):
-    """Time over another model's, round by round: the median, and the quartiles as its spread."""
-
-    median: float
-    low: float
-    high: float
-
-
-class Latency(_Record):
-    """The time of one model and what belongs to the figure.
-
-    Attributes:
-        model: name of a backbone (timed as a classifier) or config.
-        timed: what runs: ``classifier``, ``network`` (a detector without post-processing) or ``prediction``.
-        input: (N, C, H, W).
-        device: name of the GPU, or ``CPU``.
-        threads: of the CPU.
-        norms_folded: how many batch normalisations were folded, None without folding.
-        norms_left: how many were not, because no convolution stands right before them.
-        warm_up: rounds before the timed ones.
-        stable: whether the warm-up ended in stable medians, not at its cap.
-        runs: timed rounds.
-        median_ms: of one run of the batch.
-        p95_ms: 95th percentile.
-        images_per_second: batch size over the median.
-        ratio: to the first model compared, None for that one.
-        peak_memory: in bytes; on a GPU weights and activations of this model, on a CPU the whole process's resident
-            memory, None where several models share the process.
-        joules_per_image: of the whole GPU (NVML) or CPU packages (RAPL), None where the machine reports none.
-    """
-
-    model: str
-    timed: Literal["classifier", "network", "prediction"]
-    input: tuple[int, int, int, int]
-    device: str
-    threads: int
-    precision: str
-    memory_format: str
-    compiled: bool
-    norms_folded: int | None
-    norms_left: int | None
-    warm_up: int
-    stable: bool
-    runs: int
-    median_ms: float
-    p95_ms: float
-    images_per_second: float
-    ratio: Ratio | None
-    peak_memory: int | None
-    joules_per_image: float | None
 
 
 @dataclass(frozen=True)
@@ -149,7 +92,7 @@ def measure(models: Sequence[str], settings: Settings) -> list[Latency]:
 
 
 def latency_rows(records: Sequence[Latency]) -> list[dict[str, str]]:
-    """Return one printable row a measurement."""
+    """Return one printable row per measurement."""
     return [
         {
             "model": record.model,
@@ -266,19 +209,14 @@ def _prepare(name: str, settings: Settings) -> _Subject:
 def _from_config(path: Path, with_postprocessing: bool) -> tuple[str, str, nn.Module, tuple[int, int]]:
     """Return name, what is timed, the model, and its (height, width)."""
     cfg = load_config(path)
-    size = TASKS[cfg.task].count_input
-    if size is None:
-        side = _classifier_side(cfg)
-        return config_name(cfg), "classifier", build_network(cfg.model.backbone.name), (side, side)
+    size = count_input(cfg)
+    if TASKS[cfg.task].kind == "classifier":
+        return config_name(cfg), "classifier", build_network(cfg.model.backbone.name), size
     complete_model(cfg)
     detector = build_model(cfg)
     if with_postprocessing:
         return config_name(cfg), "prediction", _Prediction(detector), size
     return config_name(cfg), "network", _Network(detector), size
-
-
-def _classifier_side(cfg: Config) -> int:
-    return cfg.val_dataloader.dataset.pipeline[0]["size"]
 
 
 class _Network(nn.Module):
@@ -308,7 +246,7 @@ class _Prediction(nn.Module):
         self.detector = detector
 
     def forward(self, images: Tensor) -> list[Any]:
-        """Map images (N, 3, H, W) to detections, one sample an image."""
+        """Map images (N, 3, H, W) to detections, one sample per image."""
         from mmdet.structures import DetDataSample
 
         size = tuple(images.shape[2:])
@@ -318,7 +256,7 @@ class _Prediction(nn.Module):
 
 
 def _proposals(images: Tensor, count: int) -> Tensor:
-    """Return ``count`` boxes an image, (N * count, 5): index of the image and x1, y1, x2, y2 in pixels."""
+    """Return ``count`` boxes per image, (N * count, 5): index of the image and x1, y1, x2, y2 in pixels."""
     height, width = images.shape[2:]
     generator = torch.Generator().manual_seed(0)
     corners = torch.rand(len(images) * count, 2, 2, generator=generator).sort(dim=1).values  # (boxes, corner, xy)

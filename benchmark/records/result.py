@@ -8,11 +8,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from backbones.errors import UserError
+from backbones.errors import UserError, did_you_mean
+from benchmark.files.run_folder import DETECTIONS as DETECTIONS
+from benchmark.files.run_folder import RESULT
+from benchmark.records.figures import FIGURES
 from benchmark.tasks import TASKS
-
-FILE_NAME = "result.json"
-DETECTIONS = "detections.json"
 
 
 class _Strict(BaseModel):
@@ -57,11 +57,11 @@ class TrainingRecord(_Strict):
     """How the weights were trained; absent where a checkpoint came from elsewhere.
 
     Attributes:
-        batch_size: images an iteration, over all processes.
+        batch_size: images per iteration, over all processes.
         learning_rate: after scaling to the batch.
         hours: of training, resumed parts included, evaluation left out.
         peak_memory: in bytes on one device.
-        unreadable_images: how often a corrupt picture was passed over.
+        unreadable_images: how often a corrupt picture was skipped.
         partial: on fewer images than the official split.
     """
 
@@ -79,6 +79,19 @@ class TrainingRecord(_Strict):
     partial: bool = False
 
 
+class CheckpointRecord(_Strict):
+    """Which weights were evaluated.
+
+    Attributes:
+        file: name of the checkpoint.
+        iteration: how many of its training it has seen, None where it does not say.
+    """
+
+    file: str
+    sha256: str
+    iteration: int | None
+
+
 class Provenance(_Strict):
     """Where from: code, packages, machine, date (UTC)."""
 
@@ -93,14 +106,14 @@ class Provenance(_Strict):
 
 
 class Result(_Strict):
-    """One run's figures.
+    """The figures of one checkpoint.
 
     Attributes:
-        metrics: ``box_AP``, ``box_AP50``, ``box_AP75``, ``box_APs``, ``box_APm``, ``box_APl``, the same with
-            ``mask_``, ``top1``, ``top5``, ``mean_per_class``; percent or null.
-        intervals: 95% bootstrap interval of a figure by its name, in percent; over images, not over seeds. Empty unless
-            asked for.
+        metrics: by name, a key of ``FIGURES``; null where nothing was to be measured.
+        intervals: 95% bootstrap interval of a figure by its name; over images, not over seeds. Empty unless asked for.
         per_class: AP or accuracy by class name, by prefix (``box``, ``mask``, ``top1``).
+        training: what the weights come from.
+        checkpoint: which weights; None for the last ones of ``training``.
     """
 
     schema_version: Literal[1] = 1
@@ -113,6 +126,7 @@ class Result(_Strict):
     per_class: dict[str, dict[str, float | None]] = {}
     cost: CostRecord
     training: TrainingRecord | None
+    checkpoint: CheckpointRecord | None = None
     provenance: Provenance
 
     @field_validator("task")
@@ -122,11 +136,30 @@ class Result(_Strict):
             raise ValueError(f"unknown task {task!r}, expected one of {', '.join(TASKS)}")
         return task
 
+    @field_validator("metrics", "intervals")
+    @classmethod
+    def _known_figures(cls, figures: dict) -> dict:
+        for name in figures:
+            if name not in FIGURES:
+                expected = ", ".join(FIGURES)
+                raise ValueError(f"unknown figure {name!r}, expected {expected}.{did_you_mean(name, FIGURES)}")
+        return figures
+
+    @property
+    def other_weights(self) -> str | None:
+        """What weights these are, if they are not known to be the last ones of the training; None if they are."""
+        if self.checkpoint is None:
+            return None
+        iteration = self.checkpoint.iteration
+        if self.training is None or iteration is None:
+            return f"checkpoint {self.checkpoint.file}"
+        return None if iteration == self.training.iterations else f"iteration {iteration} of {self.training.iterations}"
+
     def write(self, folder: Path) -> Path:
         """Write ``result.json`` into a run's folder and return its path."""
         from benchmark.files.atomic import write_atomically
 
-        path = folder / FILE_NAME
+        path = folder / RESULT
         write_atomically(path, lambda temporary: temporary.write_text(self.model_dump_json(indent=2) + "\n"))
         return path
 
@@ -148,20 +181,6 @@ def read_result(path: Path) -> Result:
             raise UserError(f"{path} is not readable JSON: {first['msg'].removeprefix('Invalid JSON: ')}.") from error
         place = ".".join(str(part) for part in first["loc"]) or "top level"
         raise UserError(f"{path} is not a result of this benchmark: {place}: {first['msg']}.") from error
-
-
-def format_figures(result: Result) -> str:
-    """Return the figures in percent: AP as COCO names it, a line for box and one for mask; accuracy in one line.
-
-    A 95% interval over images follows its figure in brackets.
-    """
-    lines: dict[str, list[str]] = {}
-    for name, value in result.metrics.items():
-        prefix, _, rest = name.partition("_")
-        line, short = (prefix, rest) if prefix in ("box", "mask") else ("", name)
-        interval = " ({:.1f} to {:.1f})".format(*result.intervals[name]) if name in result.intervals else ""
-        lines.setdefault(line, []).append(f"{short} {'-' if value is None else f'{value:.1f}'}{interval}")
-    return "\n".join(f"{prefix:>4}  {'  '.join(texts)}" for prefix, texts in lines.items())
 
 
 def format_per_class(result: Result) -> str:

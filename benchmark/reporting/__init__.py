@@ -1,1 +1,1 @@
-"""Results beside one another and beside the paper: leaderboards, reproductions, generated parts of texts."""
+"""Results compared with one another and with the paper: leaderboards, reproductions, generated parts of texts."""

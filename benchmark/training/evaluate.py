@@ -6,7 +6,8 @@ from backbones.errors import UserError
 from benchmark.cli import Options
 from benchmark.config.load import config_name
 from benchmark.files.atomic import make_folder
-from benchmark.records.result import FILE_NAME, Result, read_result
+from benchmark.files.run_folder import RESULT
+from benchmark.records.result import Result, read_result
 from benchmark.training.plan import Plan, plan_evaluation
 
 
@@ -51,7 +52,7 @@ def evaluate(
 
 
 def _previous_result(plan: Plan) -> Result | None:
-    path = plan.work_dir / FILE_NAME
+    path = plan.work_dir / RESULT
     if not path.is_file():
         return None
     previous = read_result(path)

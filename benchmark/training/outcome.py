@@ -8,10 +8,11 @@ from mmengine.config import Config
 
 from benchmark.config.load import config_name
 from benchmark.data.annotations import read_annotations
+from benchmark.files.run_folder import PICTURES, SHEET
 from benchmark.measuring.memory import peak_memory
 from benchmark.records.result import ConfigRecord, CostRecord, DataRecord, Result, TrainingRecord
 from benchmark.training.hooks import CostHook
-from benchmark.training.plan import PICTURES, Plan
+from benchmark.training.plan import Plan
 from benchmark.training.processes import is_main
 from benchmark.training.provenance import provenance
 
@@ -115,7 +116,7 @@ def _draw(folder: Path, cfg: Config, detections: Sequence[dict], count: int) -> 
         picture = draw_detections(root / dataset.data_prefix.img / image["file_name"], own, names, SCORE_DRAWN)
         picture.save(folder / f"{Path(image['file_name']).stem}.png")
         drawn.append(picture)
-    contact_sheet(drawn).save(folder / "sheet.png")
+    contact_sheet(drawn).save(folder / SHEET)
 
 
 def _cost(runner: "BenchmarkRunner") -> CostHook:

@@ -26,24 +26,16 @@ from benchmark.config.load import (
     load_options,
 )
 from benchmark.files.atomic import remove_leftovers
-from benchmark.files.checkpoints import (
-    BEST,
-    checkpoint_iteration,
-    list_checkpoints,
-    load_checkpoint,
-    newest_intact,
-)
+from benchmark.files.checkpoints import load_checkpoint, newest_intact
+from benchmark.files.run_folder import DAMAGED, VIS_DATA, checkpoint_iteration, list_checkpoints, run_files
 from benchmark.preflight import Preflight, check_data
 from benchmark.preflight.run import check_disk
-from benchmark.records.result import DETECTIONS, FILE_NAME
 from benchmark.tasks import TASKS
 from benchmark.training.processes import init_distributed, is_main, is_restart, world_size
 
 if TYPE_CHECKING:
     from benchmark.measuring.complexity import Complexity
 
-PICTURES = "pictures"
-_RUN_FILES = (FILE_NAME, DETECTIONS, BEST, "config.py", "run.log")
 _SHOWN = 8
 
 
@@ -156,7 +148,7 @@ def check_unused(work_dir: Path, *, overwrite: bool) -> None:
     Raises:
         UserError: it does.
     """
-    found = _run_files(work_dir)
+    found = run_files(work_dir)
     if found and not overwrite:
         raise UserError(
             f"{work_dir} already holds a run ({found[0].name}): --resume continues it, --overwrite replaces it, "
@@ -166,10 +158,8 @@ def check_unused(work_dir: Path, *, overwrite: bool) -> None:
 
 def clear(work_dir: Path) -> None:
     """Remove a run, and nothing that is not part of one."""
-    for path in _run_files(work_dir):
-        path.unlink()
-    for folder in ("vis_data", PICTURES):
-        shutil.rmtree(work_dir / folder, ignore_errors=True)
+    for path in run_files(work_dir):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def rewind(work_dir: Path, checkpoint: Path) -> None:
@@ -180,12 +170,8 @@ def rewind(work_dir: Path, checkpoint: Path) -> None:
     remove_leftovers(work_dir)
     for path in list_checkpoints(work_dir):
         if checkpoint_iteration(path) > iteration:
-            path.rename(path.with_suffix(".pth.damaged"))
-    tensorboard.rewind(work_dir / "vis_data", iteration)
-
-
-def _run_files(work_dir: Path) -> list[Path]:
-    return [*list_checkpoints(work_dir), *(work_dir / name for name in _RUN_FILES if (work_dir / name).exists())]
+            path.rename(path.with_name(path.name + DAMAGED))
+    tensorboard.rewind(work_dir / VIS_DATA, iteration)
 
 
 def _find_checkpoint(work_dir: Path) -> tuple[Path, list[str]]:

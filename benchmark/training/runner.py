@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from backbones.errors import as_user_errors
 from benchmark.files.checkpoints import fill, load_checkpoint
+from benchmark.files.run_folder import CONFIG, LOG
 from benchmark.training.plan import Plan
 from benchmark.training.signals import StopSignals, leave_signals_to_the_main_process
 
@@ -53,7 +54,7 @@ class BenchmarkRunner(Runner):
         Raises:
             UserError: whatever fails; ``run.log`` has the traceback.
         """
-        with self.stop_signals, as_user_errors(str(self.cfg.filename), Path(self.work_dir) / "run.log"):
+        with self.stop_signals, as_user_errors(str(self.cfg.filename), Path(self.work_dir) / LOG):
             return super().train()
 
     @staticmethod
@@ -71,7 +72,7 @@ class BenchmarkRunner(Runner):
 
     def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> MMLogger:
         """Append everything to ``run.log``; the terminal gets the one-line messages."""
-        path = log_file or str(Path(self.work_dir) / "run.log")
+        path = log_file or str(Path(self.work_dir) / LOG)
         logger = super().build_logger(log_level, path, file_mode="a", **kwargs)
         for handler in logger.handlers:
             if not isinstance(handler, logging.FileHandler):
@@ -120,7 +121,7 @@ class BenchmarkRunner(Runner):
         if is_main_process() and self._train_loop is not None:
             cfg = copy.deepcopy(self.cfg)
             cfg.resume, cfg.load_from = False, None
-            cfg.dump(str(Path(self.work_dir) / "config.py"))
+            cfg.dump(str(Path(self.work_dir) / CONFIG))
 
 
 def _is_for_terminal(record: logging.LogRecord) -> bool:

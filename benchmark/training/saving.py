@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 
 from backbones.errors import UserError
 from benchmark.files.atomic import write_atomically
-from benchmark.files.checkpoints import BEST, checkpoint_path, list_checkpoints
+from benchmark.files.run_folder import BEST, checkpoint_path, list_checkpoints
 from benchmark.tasks import TASKS
 from benchmark.training.signals import StoppedError
 

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from backbones.errors import UserError
-from benchmark.files.checkpoints import checkpoint_path, fill, load_checkpoint, newest_intact
+from benchmark.files.checkpoints import fill, load_checkpoint, newest_intact
+from benchmark.files.run_folder import checkpoint_path
 
 STATE = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.zeros(2)}
 

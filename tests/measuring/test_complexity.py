@@ -7,7 +7,7 @@ from torch import nn
 
 from backbones.errors import UserError
 from benchmark.measuring.complexity import classifier_complexity, count_macs, detector_complexity
-from benchmark.reporting.paper.tables import compare_complexity
+from benchmark.reporting.paper.counts import compare_complexity
 
 
 def test_table_6_agrees_to_its_printed_digits():

@@ -13,7 +13,8 @@ from backbones.errors import UserError
 from backbones.features import Backbone
 from benchmark.measuring import energy, latency
 from benchmark.measuring.folding import fold_batch_norm
-from benchmark.measuring.latency import Latency, Settings, describe, latency_rows, measure
+from benchmark.measuring.latency import Settings, describe, latency_rows, measure
+from benchmark.records.latency import Latency
 from benchmark.reporting.paper.ratios import paper_ratios
 
 ROOT = Path(__file__).parents[2]
@@ -168,14 +169,14 @@ def test_gpu_memory_is_each_models_own():
 
 def test_table_5_pairs_by_accuracy_beside_the_papers_ratios(monkeypatch):
     monkeypatch.setattr(latency, "build_network", lambda name: nn.Conv2d(3, 4, 3))
-    records, pairs = paper_ratios(Settings(threads=1, runs=1, input=(32, 32)))
-    assert len(records) == len(latency_rows(records)) == 9
+    measured = paper_ratios(Settings(threads=1, runs=1, input=(32, 32)))
+    assert len(measured.latencies) == len(latency_rows(measured.latencies)) == 9
     expected = [("B0", "x0.9", "1.04"), ("B0", "x1.0", "1.00"), ("B1", "x1.3", "1.27"), ("B2", "x1.5", "1.31")]
     expected.append(("B3", "x2.0", "1.45"))  # the text of section 5.1 says about 1.4
-    assert [(pair["pair"], pair["in the paper"]) for pair in pairs] == [
+    assert [(pair.pair, str(pair.printed)) for pair in measured.pairs] == [
         (f"EfficientNet-{efficientnet} / ReXNet {rexnet}", ratio) for efficientnet, rexnet, ratio in expected
     ]
-    assert all(float(pair["ratio"]) > 0 for pair in pairs)
+    assert all((pair.device, pair.batch) == ("CPU", 1) for pair in measured.pairs)
 
 
 def make_zone(root: Path, name: str, energy_uj: int) -> Path:

@@ -6,14 +6,15 @@ import pytest
 from helpers import result
 
 from backbones.errors import UserError
-from benchmark.records.result import FILE_NAME, read_result
+from benchmark.files.run_folder import RESULT
+from benchmark.records.result import read_result
 from benchmark.training.provenance import provenance
 
 
 def test_written_and_read_back(tmp_path):
     written = result(per_class={"box": {"cat": 1.5, "dog": None}})
     assert read_result(written.write(tmp_path)) == written
-    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+    assert [path.name for path in tmp_path.iterdir()] == [RESULT]
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_written_and_read_back(tmp_path):
 )
 def test_a_foreign_content_is_named(tmp_path, change, message):
     content = json.loads(result().model_dump_json()) | change
-    path = tmp_path / FILE_NAME
+    path = tmp_path / RESULT
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=message):
         read_result(path)
@@ -36,9 +37,9 @@ def test_a_foreign_content_is_named(tmp_path, change, message):
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[]", b'{"metrics": NaN}'])
 def test_what_is_no_result_is_named(tmp_path, content):
-    path = tmp_path / FILE_NAME
+    path = tmp_path / RESULT
     path.write_bytes(content)
-    with pytest.raises(UserError, match=FILE_NAME):
+    with pytest.raises(UserError, match=RESULT):
         read_result(path)
 
 

@@ -1,8 +1,8 @@
-"""The paper's tables of classifiers beside our counts."""
+"""The paper's tables of classifiers compared with our counts."""
 
 import pytest
 
-from benchmark.reporting.paper.tables import compare_complexity
+from benchmark.reporting.paper.counts import compare_complexity
 
 
 @pytest.mark.parametrize(("table", "rows"), ((5, 9), (8, 12)))

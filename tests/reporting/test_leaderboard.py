@@ -180,11 +180,11 @@ def test_a_mark_says_how_many_seeds_it_is_of(tmp_path):
     for seed, pictures in enumerate((0, 3)):
         save(tmp_path / str(seed), training=TRAINING | {"seed": seed, "partial": True, "unreadable_images": pictures})
     [row] = boards(tmp_path)[0]["rows"]
-    assert row["marks"] == ["trained on a part", "unreadable pictures passed over (1 of 2)"]
+    assert row["marks"] == ["trained on a part", "unreadable pictures skipped (1 of 2)"]
 
 
 def test_trials_of_a_sweep_are_left_out_and_its_final_training_is_not(tmp_path):
-    from benchmark.training.sweep.search import FINAL, JOURNAL
+    from benchmark.files.run_folder import FINAL, JOURNAL
 
     save(tmp_path / "sweep" / "trials" / "lr0.1_wd0", ap=99.0)
     save(tmp_path / "sweep" / FINAL, ap=80.0)
@@ -219,7 +219,7 @@ def test_a_folder_given_twice_is_read_once_and_an_absent_one_is_named(tmp_path):
 
 def time(model: str, milliseconds: float = 40.0, side: int = 320, timed: str = "network") -> dict:
     """A measured time as tools/latency.py prints it."""
-    from benchmark.measuring.latency import Latency
+    from benchmark.records.latency import Latency
 
     record = Latency(
         model=model, timed=timed, input=(1, 3, side, side), device="CPU", threads=1, precision="fp32",

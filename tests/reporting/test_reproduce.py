@@ -11,8 +11,9 @@ from helpers import REPOSITORY
 from test_leaderboard import COCO, DEMO, TRAINING, save
 
 from backbones.errors import UserError
-from benchmark.measuring.latency import Latency, Settings
+from benchmark.measuring.latency import Settings
 from benchmark.preflight import Split
+from benchmark.records.latency import Latency, LatencyFile, Pair
 from benchmark.reporting.leaderboard import find_runs
 from benchmark.reporting.paper.tables import read_table
 from benchmark.reporting.reproduce import Cell, State, Verdict, read_state, render, run, run_table, state_json, summary
@@ -25,7 +26,7 @@ REXNET = "ReXNet x1.0"
 def counts(monkeypatch):
     """Params and multiply-adds as printed, so that no model is built; 1 where nothing is."""
     from benchmark.measuring.complexity import Complexity, Part
-    from benchmark.reporting.paper.tables import Comparison
+    from benchmark.reporting.paper.counts import Comparison
     from benchmark.reporting.reproduce import state
 
     def compare(number: int) -> list[Comparison]:
@@ -46,7 +47,7 @@ def train_result(folder: Path, *, training: dict | None = None, **changes) -> Pa
 
 
 def cell(state: State, column: str, row: str = REXNET) -> Cell:
-    return next(found for found in state.cells if (found.row, found.column) == (row, column))
+    return next(found for found in state.cells if (found.row, found.column.name) == (row, column))
 
 
 def latency(backbone: str, side: int, milliseconds: float, **changes) -> Latency:
@@ -70,6 +71,7 @@ def pair(ratio: str, printed: str) -> dict:
         "device": "CPU",
         "batch": 1,
         "pair": "B / x",
+        "top-1": "2 / 1",
         "ratio": ratio,
         "quartiles": "1 to 2",
         "in the paper": printed,
@@ -141,24 +143,24 @@ def test_seeds_become_a_mean_and_the_newest_of_a_seed_counts(tmp_path):
         ({"config": {"name": "mine", "sha256": "0" * 64}}, "its config is mine, not ssdlite_rexnet_x1.0"),
     ],
 )
-def test_a_run_that_is_not_the_tables_is_passed_over_by_name(tmp_path, changes, reason):
+def test_a_run_that_is_not_the_tables_is_skipped_by_name(tmp_path, changes, reason):
     train_result(tmp_path / "run", **changes)
     state = read_state(6, [tmp_path])
     assert cell(state, "ap").verdict == Verdict.MISSING
-    assert state.passed_over == (f"{tmp_path / 'run'}: {reason}",)
+    assert state.skipped == (f"{tmp_path / 'run'}: {reason}",)
     assert reason in render(state)
 
 
 def test_a_run_of_unknown_training_fills_no_cell(tmp_path):
     save(tmp_path / "run")
-    assert read_state(6, [tmp_path]).passed_over == (f"{tmp_path / 'run'}: nothing is known of its training",)
+    assert read_state(6, [tmp_path]).skipped == (f"{tmp_path / 'run'}: nothing is known of its training",)
 
 
 def test_generated_data_and_other_data_sets_fill_no_cell(tmp_path):
     train_result(tmp_path / "demo", data=DEMO)
     train_result(tmp_path / "other", data=COCO | {"name": "mine"})
     state = read_state(6, [tmp_path])
-    assert (cell(state, "ap").verdict, state.passed_over) == (Verdict.MISSING, ())
+    assert (cell(state, "ap").verdict, state.skipped) == (Verdict.MISSING, ())
 
 
 def test_a_fine_grained_run_fills_the_cell_of_its_data_set(tmp_path):
@@ -203,7 +205,7 @@ def test_times_of_one_table_share_their_conditions(tmp_path):
     folded = latency("rexnet_x1.5", 224, 10.0, norms_folded=60)
     save_times(tmp_path / "latency.json", two, *one, folded)
     state = read_state(5, [tmp_path])
-    measured = [found.backbone for found in state.cells if found.column == "cpu_ms_batch1" and found.ours]
+    measured = [found.backbone for found in state.cells if found.column.name == "cpu_ms_batch1" and found.ours]
     assert measured == ["rexnet_x0.9", "rexnet_x1.0"]
 
 
@@ -218,11 +220,11 @@ def timing(monkeypatch) -> list[list[str]]:
     """Times without measuring; what was timed together."""
     timed = []
 
-    def ratios(settings: Settings) -> tuple[list[Latency], list[dict]]:
+    def ratios(settings: Settings) -> LatencyFile:
         rows = read_table(5)
         timed.append([row["backbone"] for row in rows])
         records = [latency(row["backbone"], int(row["input_size"]), 20.0) for row in rows]
-        return records, [{"pair": "B / x", "ratio": "1.41", "quartiles": "1 to 2", "in the paper": "1.45"}]
+        return LatencyFile(latencies=records, pairs=[Pair.model_validate(pair("1.41", "1.45"))])
 
     def measure(models: list[str], settings: Settings) -> list[Latency]:
         timed.append(models)
@@ -241,7 +243,7 @@ def test_times_are_measured_once_and_shared_rows_with_table_5(tmp_path, timing):
     for number in (4, 5):
         run_table(number, [tmp_path])
         state = read_state(number, [tmp_path])
-        cells = [found for found in state.cells if found.column == "cpu_ms_batch1" and found.backbone]
+        cells = [found for found in state.cells if found.column.name == "cpu_ms_batch1" and found.backbone]
         assert all(found.ours == 20.0 for found in cells)
     assert len(timing) == 2
     assert find_runs([tmp_path]).problems == []  # nothing is timed twice

@@ -25,7 +25,8 @@ from torch.utils.data import DataLoader
 
 from backbones.errors import UserError
 from benchmark.data.stream import SampleStream
-from benchmark.files.checkpoints import list_checkpoints, load_checkpoint, newest_intact
+from benchmark.files.checkpoints import load_checkpoint, newest_intact
+from benchmark.files.run_folder import list_checkpoints
 from benchmark.records.result import read_result
 from benchmark.training.saving import parse_interval
 from benchmark.training.signals import STOPPING, StopSignals, leave_signals_to_the_main_process

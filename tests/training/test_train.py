@@ -15,8 +15,10 @@ from benchmark.cli import Options
 from benchmark.config.load import CONFIGS, load_config
 from benchmark.evaluation.coco_ap import STATS
 from benchmark.files.atomic import write_atomically
-from benchmark.files.checkpoints import list_checkpoints, load_checkpoint
-from benchmark.records.result import Result, format_figures, read_result
+from benchmark.files.checkpoints import load_checkpoint
+from benchmark.files.run_folder import list_checkpoints
+from benchmark.records.figures import format_figures
+from benchmark.records.result import Result, read_result
 from benchmark.training.evaluate import evaluate
 from benchmark.training.train import train
 
@@ -74,7 +76,7 @@ def test_the_result_says_what_was_run(run):
     assert result.training.learning_rate == pytest.approx(0.014)  # 4 images: the demo's own batch
     assert result.training.images_per_second > 0
     assert result.cost.input == (1, 3, 320, 320)
-    assert "box  AP" in format_figures(result)
+    assert "box  AP" in format_figures(result.metrics, result.intervals)
 
 
 def test_the_same_seed_gives_the_same_digits(run, demo_data, tmp_path):

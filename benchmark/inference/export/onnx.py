@@ -22,6 +22,7 @@ from benchmark.config.load import config_name, load_options
 from benchmark.console import track_progress
 from benchmark.files.atomic import write_atomically
 from benchmark.inference.predict import Pictures, Unreadable, find_pictures, load_detector
+from benchmark.tasks import TASKS, Ability
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -299,10 +300,9 @@ def select(boxes: Tensor, scores: Tensor, test_cfg: dict) -> tuple[Tensor, Tenso
 
 
 def _check_supported(cfg: Config, path: Path, opset: int, with_nms: bool) -> None:
-    if cfg.task != "ssdlite":
-        raise UserError(
-            f"Exporting a {cfg.task} model is not supported, only SSDLite's; {path} is a {cfg.task} config."
-        )
+    if Ability.EXPORT not in TASKS[cfg.task].can:
+        known = ", ".join(f"{task.title}'s" for task in TASKS.values() if Ability.EXPORT in task.can)
+        raise UserError(f"Exporting a {cfg.task} model is not supported, only {known}; {path} is a {cfg.task} config.")
     if opset < _FIRST_OPSET:
         raise UserError(f"--opset {opset} is not supported: PyTorch's exporter writes {_FIRST_OPSET} and above.")
     kind = cfg.model.test_cfg.nms.type

@@ -1,10 +1,11 @@
-"""The columns of a leaderboard: a table row each, with what fills its cells."""
+"""The columns of a leaderboard: one row per column, with what fills its cells."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from benchmark.records.figures import COSTS, FIGURES, Figure, headings
 from benchmark.records.result import Result
 from benchmark.records.runs import Run
 
@@ -20,7 +21,7 @@ class Column:
         title: the heading in more words.
         field: its name in CSV, where one table holds all leaderboards; the key by default.
         digits: after the point, in tables.
-        unit: of the tables, in the unit of the results.
+        scale: one unit of the tables, in the unit of the results.
         best: which end comes first when sorted.
         shown: stands in tables made to be read; the others are in CSV and JSON alone.
     """
@@ -31,19 +32,24 @@ class Column:
     title: str = ""
     field: str = ""
     digits: int = 0
-    unit: float = 1
+    scale: float = 1
     best: Literal["low", "high"] = "low"
     shown: bool = True
 
     def format(self, number: float, sign: str = "") -> str:
         """Return a number of this column in the unit of the tables; ``sign`` as in a format specification."""
-        return f"{number / self.unit:{sign}z,.{self.digits}f}"
+        return f"{number / self.scale:{sign}z,.{self.digits}f}"
 
 
 IDENTITY = (Column("backbone", "backbone"), Column("config", "config"), Column("folder", "folder"))
+
+
+def _figure_column(figure: Figure, heading: str, kind: Literal["accuracy", "cost"]) -> Column:
+    return Column(figure.key, heading, kind, figure.title, digits=figure.digits, scale=figure.scale, best=figure.best)
+
+
 COST = (
-    Column("params", "params (M)", "cost", "parameters, millions", digits=2, unit=1e6),
-    Column("macs", "multiply-adds (B)", "cost", "multiply-adds of an image of the input, billions", digits=2, unit=1e9),
+    *(_figure_column(figure, figure.heading, "cost") for figure in COSTS.values()),
     Column("input", "input", title="width x height in pixels at which multiply-adds are counted"),
 )
 TRAINING = (
@@ -62,22 +68,14 @@ TRAINING = (
     Column("commit", "commit", shown=False),
     Column("device", "device", shown=False),
 )
-_HEADINGS = {"top1": "top-1", "top5": "top-5", "mean_per_class": "per class"}
 
 
-def accuracy_columns(figures: Sequence[str], ranking: str) -> list[Column]:
-    """Return the columns of accuracy; the figure that ranks comes first."""
-    masks = any(figure.startswith("mask_") for figure in figures)
-    ordered = [ranking, *(figure for figure in figures if figure != ranking)]
+def accuracy_columns(keys: Sequence[str], ranking: str) -> list[Column]:
+    """Return the columns of accuracy; the figure that ranks comes first, and one not in percent says its unit."""
+    figures = [FIGURES[key] for key in (ranking, *(key for key in keys if key != ranking))]
     return [
-        Column(
-            figure,
-            _HEADINGS.get(figure, figure.replace("_", " ") if masks else figure.removeprefix("box_")),
-            "accuracy",
-            digits=1,
-            best="high",
-        )
-        for figure in ordered
+        _figure_column(figure, heading if figure.unit == "%" else f"{heading} ({figure.unit})", "accuracy")
+        for figure, heading in zip(figures, headings(figures), strict=True)
     ]
 
 

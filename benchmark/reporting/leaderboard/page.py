@@ -9,14 +9,15 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchmark.records.runs import CONFIG, PICTURES, Run
+from benchmark.files.run_folder import CONFIG, PICTURES, SHEET
+from benchmark.records.figures import COSTS
+from benchmark.records.runs import Run
 from benchmark.reporting.leaderboard import plots, text
 from benchmark.reporting.leaderboard.columns import Column
 from benchmark.reporting.leaderboard.tables import Board, Report, Value
 from benchmark.tasks import TASKS
 
 _PARTS = Path(__file__).parent
-_SHEET = "sheet.png"
 
 
 def page(report: Report, place: Path) -> str:
@@ -70,13 +71,13 @@ def _links(run: Run, place: Path) -> list[tuple[str, str]]:
     pictures = run.folder / PICTURES
     found = (
         ("config", run.folder / CONFIG),
-        ("pictures", pictures / _SHEET if (pictures / _SHEET).is_file() else pictures),
+        ("pictures", pictures / SHEET if (pictures / SHEET).is_file() else pictures),
     )
     return [(name, quote(os.path.relpath(path, place).replace(os.sep, "/"))) for name, path in found if path.exists()]
 
 
 def _tip(board: Board, point: plots.Point, column: Column) -> str:
-    """Return what hovering a mark shows, a line each."""
+    """Return what hovering a mark shows, line by line."""
     ranking = board.ranking_column
     if point.row is None:
         lines = [
@@ -86,7 +87,7 @@ def _tip(board: Board, point: plots.Point, column: Column) -> str:
         ]
         return "\n".join(lines)
     row = board.rows[point.row]
-    keys = dict.fromkeys((board.ranking, "macs", "params", column.key, "seed"))
+    keys = dict.fromkeys((board.ranking, *COSTS, column.key, "seed"))
     columns = [other for other in board.columns if other.key in keys]
     lines = [f"{other.heading}: {text.format_cell(other, row.cells.get(other.key))}" for other in columns]
     return "\n".join((point.label, *lines, *row.marks, *(str(run.folder) for run in row.runs)))

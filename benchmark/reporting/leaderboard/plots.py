@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from matplotlib.ticker import MaxNLocator
 
+from benchmark.records.figures import COSTS, FIGURES
 from benchmark.reporting.leaderboard.columns import Column
 from benchmark.reporting.leaderboard.tables import Board, Row, Value
 
@@ -21,7 +23,7 @@ class Point:
 
     Attributes:
         cost: lower is better.
-        accuracy: higher is better.
+        accuracy: the figure that ranks.
         low: lower end of the spread or interval, None where there is none.
         high: upper end, likewise.
         label: backbone.
@@ -69,18 +71,24 @@ class Plot:
     labels: Sequence[tuple[float, float, str]]
 
 
-def frontier(points: Sequence[Point]) -> list[Point]:
-    """Return the points that no other beats in accuracy at the same or a lower cost, cheapest first."""
-    best: list[Point] = []
-    for point in sorted(points, key=lambda point: (point.cost, -point.accuracy)):
-        if not best or point.accuracy > best[-1].accuracy:
-            best.append(point)
-    return best
+def frontier(points: Sequence[Point], best: Literal["low", "high"] = "high") -> list[Point]:
+    """Return the points that no other beats in accuracy at the same or a lower cost, cheapest first.
+
+    Args:
+        points: of one plot.
+        best: which end of the accuracy is the better one.
+    """
+    sign = 1 if best == "high" else -1
+    unbeaten: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.cost, -sign * point.accuracy)):
+        if not unbeaten or sign * point.accuracy > sign * unbeaten[-1].accuracy:
+            unbeaten.append(point)
+    return unbeaten
 
 
 def plots(board: Board) -> list[Plot]:
     """Return a plot of accuracy against multiply-adds, params, and each latency measured."""
-    costs = [column for column in board.columns if column.key in ("macs", "params") or column.key.startswith("latency")]
+    costs = [column for column in board.columns if column.key in COSTS or column.key.startswith("latency")]
     costs.sort(key=lambda column: (column.key != "macs", column.key != "params"))
     return [plot for column in costs if (plot := _plot(board, column))]
 
@@ -89,7 +97,7 @@ def _plot(board: Board, column: Column) -> Plot | None:
     ranking = board.ranking_column
     runs = [point for index, row in enumerate(board.rows) if (point := _run_point(index, row, column, ranking))]
     paper = [
-        Point(point.costs[column.key] / column.unit, point.accuracy, point.label, None, "paper")
+        Point(point.costs[column.key] / column.scale, point.accuracy / ranking.scale, point.label, None, "paper")
         for point in board.paper_points
         if column.key in point.costs
     ]
@@ -112,10 +120,10 @@ def _plot(board: Board, column: Column) -> Plot | None:
         return Mark(point, x(point.cost), y(point.accuracy), low, high)
 
     marks = {point: mark(point) for point in points}
-    best = [marks[point] for point in frontier([point for point in runs if point.kind == "run"])]
+    best = [marks[point] for point in frontier([point for point in runs if point.kind == "run"], ranking.best)]
     return Plot(
         column,
-        f"{ranking.heading} (%)",
+        f"{ranking.heading} (%)" if FIGURES[ranking.key].unit == "%" else ranking.heading,
         [(x(tick), f"{tick:g}") for tick in x_ticks],
         [(y(tick), f"{tick:g}") for tick in y_ticks],
         list(marks.values()),
@@ -128,9 +136,10 @@ def _run_point(index: int, row: Row, column: Column, ranking: Column) -> Point |
     cost, accuracy = row.cells.get(column.key), row.cells.get(ranking.key)
     if cost is None or accuracy is None:
         return None
-    low, high = _whisker(accuracy)
+    low, high = (None if end is None else end / ranking.scale for end in _whisker(accuracy))
     kind = "partial" if row.partial else "run"
-    return Point(cost.mean / column.unit, accuracy.mean, row.cells["backbone"], index, kind, low, high)
+    mean = accuracy.mean / ranking.scale
+    return Point(cost.mean / column.scale, mean, row.cells["backbone"], index, kind, low, high)
 
 
 def _whisker(value: Value) -> tuple[float | None, float | None]:

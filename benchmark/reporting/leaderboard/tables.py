@@ -1,8 +1,9 @@
-"""Runs -> leaderboards: one a task, data set and split; generated data never meet real ones. Pure functions.
+"""Runs -> leaderboards: one per task, data set and split; generated data never meet real ones. Pure functions.
 
 Runs that differ in nothing but their seed are one row: mean, sample standard deviation and n of every accuracy figure.
 "Nothing but" means config (its hash leaves the seed out), backbone, data, cost, and all that the result records of the
-training but ``_MEASURED``. Of several runs with one seed the newest counts. Runs of unknown seed are a row each.
+training but ``_MEASURED``. Of several runs with one seed the newest counts. A run of unknown seed is a row of its own,
+and so is one whose checkpoint is not known to be the last of its training.
 """
 
 from collections import Counter, defaultdict
@@ -11,8 +12,9 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 from backbones.errors import UserError, did_you_mean
+from benchmark.records.latency import Latency
 from benchmark.records.result import Result
-from benchmark.records.runs import Found, Run, Timing, Unfinished
+from benchmark.records.runs import Found, Run, Unfinished
 from benchmark.reporting.leaderboard.columns import (
     COST,
     IDENTITY,
@@ -24,7 +26,7 @@ from benchmark.reporting.leaderboard.columns import (
     seed_of,
     time_columns,
 )
-from benchmark.reporting.paper.printed import PaperPoint, paper_points, printed, printed_rows
+from benchmark.reporting.paper.printed import PaperPoint, cost_notes, paper_points, printed, printed_rows
 from benchmark.reporting.paper.tables import Row as PaperRow
 from benchmark.tasks import TASKS
 
@@ -65,7 +67,7 @@ class Row:
         cells: by the key of their column.
         marks: why its figures are to be read with care.
         runs: by seed, the newest of each.
-        members: a row a run, where there are several.
+        members: a row per run, where there are several.
         older: runs that a newer one of the same seed replaces.
         timings: measured times.
     """
@@ -75,7 +77,7 @@ class Row:
     runs: tuple[Run, ...]
     members: tuple["Row", ...]
     older: tuple[Run, ...]
-    timings: tuple[Timing, ...]
+    timings: tuple[Latency, ...]
 
     @property
     def partial(self) -> bool:
@@ -138,7 +140,7 @@ class _Context:
     """What the rows of a leaderboard have in common."""
 
     figures: Sequence[str]
-    timings: Sequence[Timing]
+    timings: Sequence[Latency]
     times: Mapping[tuple[str, ...], Column]
     paper: Mapping[str, PaperRow]
 
@@ -150,7 +152,7 @@ def make_report(found: Found, *, metric: str | None = None, sort: str | None = N
         found: see ``find_runs``.
         metric: figure that ranks, in place of each task's own.
         sort: key of a column to sort by, best first; the figure that ranks by default.
-        paper: set the paper's figures beside ours.
+        paper: compare with the paper's figures.
 
     Raises:
         UserError: no leaderboard has that figure or column.
@@ -199,18 +201,17 @@ def _notes(found: Found, boards: Sequence[Board]) -> tuple[str, ...]:
     )
 
 
-def _board(runs: Sequence[Run], timings: Sequence[Timing], metric: str | None, sort: str | None, paper: bool) -> Board:
+def _board(runs: Sequence[Run], timings: Sequence[Latency], metric: str | None, sort: str | None, paper: bool) -> Board:
     first = runs[0].result
     task, data = TASKS[first.task], first.data
-    figures = (task.ranking, *task.figures)
-    ranking = metric if metric in figures else task.ranking
+    ranking = metric if metric in task.figures else task.ranking
     table = printed_rows(first.task, data)
     times = time_columns(sorted({t.conditions for t in timings if any(t.belongs_to(run.result) for run in runs)}))
-    context = _Context(figures, timings, times, {row["backbone"]: row for row in table} if paper else {})
+    context = _Context(task.figures, timings, times, {row["backbone"]: row for row in table} if paper else {})
     rows = [_row(seeds, older, context) for seeds, older in _by_recipe(runs)]
     columns = {
         column.key: replace(column, shown=column.shown and _is_needed(column, rows))
-        for column in (*IDENTITY, *accuracy_columns(figures, ranking), *COST, *times.values(), *TRAINING)
+        for column in (*IDENTITY, *accuracy_columns(task.figures, ranking), *COST, *times.values(), *TRAINING)
     }
     order = columns.get(sort, columns[ranking])
     older = [str(run.folder) for row in rows for run in row.older]
@@ -219,10 +220,7 @@ def _board(runs: Sequence[Run], timings: Sequence[Timing], metric: str | None, s
         (metric not in (None, ranking), f"No {metric} here: ranked by {ranking}."),
         (sort not in (None, order.key), f"No {sort} here: sorted by {order.key}."),
         (older, f"Of several runs with one seed the newest counts; left out: {', '.join(older)}."),
-        (
-            context.paper and first.task == "finegrained",
-            "The paper counts params and multiply-adds with ImageNet's 1000 classes, we with the data set's.",
-        ),
+        *((context.paper, note) for note in cost_notes(first.task)),
         *((True, f"{column.heading}: {column.title}.") for column in times.values()),
     )
     return Board(
@@ -245,7 +243,7 @@ def _by_recipe(runs: Iterable[Run]) -> list[tuple[list[Run], list[Run]]]:
     groups = []
     for run in runs:
         seed = seed_of(run.result)
-        if seed is None:
+        if seed is None or run.result.other_weights:
             groups.append(([run], []))
         else:
             recipes[_recipe(run.result)][seed].append(run)
@@ -298,7 +296,7 @@ def _cost(numbers: Iterable[float | None], paper: float | None) -> Value | None:
     return Value(values[0] if len(set(values)) == 1 else fmean(values), paper=paper)
 
 
-def _marks(results: Sequence[Result], timings: Sequence[Timing]) -> tuple[str, ...]:
+def _marks(results: Sequence[Result], timings: Sequence[Latency]) -> tuple[str, ...]:
     counts = Counter(text for result in results for text in _marks_of(result))
     return (
         *(text if count == len(results) else f"{text} ({count} of {len(results)})" for text, count in counts.items()),
@@ -311,14 +309,15 @@ def _marks_of(result: Result) -> tuple[str, ...]:
     return _holding(
         (data.demo, "demo"),
         (data.partial, f"partial ({data.images} images)"),
+        (result.other_weights, result.other_weights),
         (training and training.partial, "trained on a part"),
-        (training and training.unreadable_images, "unreadable pictures passed over"),
+        (training and training.unreadable_images, "unreadable pictures skipped"),
         (provenance.git_dirty, "changed code"),
         (provenance.precision != "fp32", f"evaluated in {provenance.precision}"),
     )
 
 
-def _holding(*texts: tuple[object, str]) -> tuple[str, ...]:
+def _holding(*texts: tuple[object, str | None]) -> tuple[str, ...]:
     """Return the texts whose condition is true."""
     return tuple(text for condition, text in texts if condition)
 

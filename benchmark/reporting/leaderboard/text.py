@@ -18,6 +18,8 @@ UNFINISHED = "Failed or unfinished (a training's folder without a result.json)"
 _NOTHING = "-"
 _IDENTITY = {column.key for column in IDENTITY}
 _CONTEXT = ("task", "data", "split", "demo", "line")
+# What of a measured time a leaderboard leaves out: it depends on what was timed together, or follows from the rest.
+_OF_THE_SESSION = {"norms_left", "images_per_second", "ratio", "peak_memory", "joules_per_image"}
 # A bracket alone is plain text; one followed by these begins a link.
 _UNSAFE_IN_MARKDOWN = re.compile(r"([\\`*<>|&]|\](?=[(\[:]))")
 
@@ -194,7 +196,7 @@ def _json_row(board: Board, row: Row) -> dict[str, Any]:
             if isinstance(cell, Value) and cell.paper is not None
         },
         "marks": row.marks,
-        "latencies": [timing.model_dump() for timing in row.timings],
+        "latencies": [timing.model_dump(exclude=_OF_THE_SESSION) for timing in row.timings],
         "members": [_json_row(board, member) for member in row.members],
         "older": [str(run.folder) for run in row.older],
     }

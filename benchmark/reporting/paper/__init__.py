@@ -1,1 +1,1 @@
-"""The paper's tables as CSV, and how ours are set beside them."""
+"""The paper's tables as CSV, and how ours are compared with them."""

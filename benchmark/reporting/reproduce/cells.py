@@ -7,25 +7,31 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
+from benchmark.records.figures import COSTS, FIGURES, headings
+from benchmark.reporting.paper.printed import COST_COLUMNS, paper_column
 from benchmark.reporting.paper.tables import CLEARLY_OVER_1, TABLES, read_table
+
+_COUNT_DIGITS = 3  # one more than the paper's
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A column of figures in the paper's tables.
+class Column:
+    """A column of a table of the paper that holds figures.
 
     Attributes:
+        name: in the paper's file.
         heading: with its unit.
         kind: what measures it.
         key: its name in our results.
-        unit: of the table, in the unit of our results.
+        scale: one unit of the table, in the unit of our results.
         digits: of ours, after the point.
     """
 
+    name: str
     heading: str
     kind: Literal["accuracy", "count", "time"]
     key: str
-    unit: float = 1
+    scale: float = 1
     digits: int = 1
 
 
@@ -37,20 +43,11 @@ class Timed:
     batch_size: int
 
 
-FIGURES = {
-    **{
-        f"{kind}ap{iou}": Figure(f"{kind.replace('_', ' ')}AP{iou}", "accuracy", f"{kind or 'box_'}AP{iou}")
-        for kind in ("", "mask_", "box_")
-        for iou in ("", "50", "75")
-    },
-    "top1": Figure("top-1", "accuracy", "top1"),
-    "top5": Figure("top-5", "accuracy", "top5"),
-    "params": Figure("params (M)", "count", "params", 1e6, 3),
-    "flops": Figure("multiply-adds (B)", "count", "macs", 1e9, 3),
-    "cpu_ms_batch1": Figure("CPU, batch 1 (ms)", "time", "median_ms"),
-    "gpu_ms_batch64": Figure("GPU, batch 64 (ms)", "time", "median_ms"),
-}
 TIMED = {"cpu_ms_batch1": Timed("cpu", 1), "gpu_ms_batch64": Timed("cuda", 64)}
+_TIMES = (
+    Column("cpu_ms_batch1", "CPU, batch 1 (ms)", "time", "median_ms"),
+    Column("gpu_ms_batch64", "GPU, batch 64 (ms)", "time", "median_ms"),
+)
 
 
 class Verdict(StrEnum):
@@ -72,7 +69,7 @@ class Cell:
     Attributes:
         row: label, with the data set where there are several.
         backbone: our name, empty where the catalogue has none.
-        column: a key of ``FIGURES``.
+        column: what it is a figure of.
         config: what trains the row, None where nothing does.
         printed: as the paper has it, empty where it prints nothing.
         ours: in the paper's unit, None where it is not measured.
@@ -83,7 +80,7 @@ class Cell:
 
     row: str
     backbone: str
-    column: str
+    column: Column
     config: Path | None
     printed: str
     ours: float | None
@@ -91,11 +88,6 @@ class Cell:
     tolerance: float | None
     verdict: Verdict
     command: str | None
-
-    @property
-    def figure(self) -> Figure:
-        """What stands in its column."""
-        return FIGURES[self.column]
 
     @property
     def difference(self) -> float | None:
@@ -131,7 +123,7 @@ class State:
         cells: row by row.
         ratios: of times, where two belong together.
         conditions: of the times, by heading of their column.
-        passed_over: runs of a row's backbone and data that fill no cell, and why.
+        skipped: runs of a row's backbone and data that fill no cell, and why.
         problems: files and folders that cannot be read.
     """
 
@@ -140,7 +132,7 @@ class State:
     cells: tuple[Cell, ...]
     ratios: tuple[Ratio, ...]
     conditions: Mapping[str, str]
-    passed_over: tuple[str, ...]
+    skipped: tuple[str, ...]
     problems: tuple[str, ...]
 
     @property
@@ -149,7 +141,20 @@ class State:
         return Counter(part.verdict for part in (*self.cells, *self.ratios))[Verdict.OUTSIDE]
 
 
-def columns(number: int) -> list[str]:
-    """Return the columns of a table that hold figures to measure, printed or added."""
-    header = read_table(number)[0]
-    return [name for name in FIGURES if name in header or (TABLES[number].timed and name in TIMED)]
+def columns(number: int) -> list[Column]:
+    """Return the columns of a table that hold figures to measure, printed or added: accuracy, counts, times."""
+    header = list(read_table(number)[0])
+    names = {column: key for key in FIGURES if (column := paper_column(key, header))}
+    figures = [FIGURES[names[column]] for column in header if column in names]
+    return [
+        *(
+            Column(paper_column(figure.key, header), heading, "accuracy", figure.key, figure.scale, figure.digits)
+            for figure, heading in zip(figures, headings(figures), strict=True)
+        ),
+        *(
+            Column(COST_COLUMNS[key], figure.heading, "count", key, figure.scale, _COUNT_DIGITS)
+            for key, figure in COSTS.items()
+            if COST_COLUMNS[key] in header
+        ),
+        *(column for column in _TIMES if TABLES[number].timed or column.name in header),
+    ]

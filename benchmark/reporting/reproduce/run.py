@@ -1,6 +1,5 @@
 """Measuring what a table lacks, as far as this machine can; what is measured already is not measured again."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,19 +10,16 @@ import torch
 from backbones.errors import UserError
 from benchmark.cli import Options
 from benchmark.config.load import load_config
-from benchmark.files.atomic import write_atomically
-from benchmark.files.checkpoints import list_checkpoints
-from benchmark.measuring.latency import Latency, Settings, measure
+from benchmark.files.run_folder import RESULT, latency_path, list_checkpoints, table_folder
+from benchmark.measuring.latency import Settings, measure
 from benchmark.preflight import check_data
-from benchmark.records.result import FILE_NAME
+from benchmark.records.latency import LatencyFile
 from benchmark.reporting.paper.ratios import paper_ratios
-from benchmark.reporting.paper.tables import TABLES
+from benchmark.reporting.paper.tables import PAIRED_TABLE, TABLES
 from benchmark.reporting.reproduce.cells import TIMED, Verdict
-from benchmark.reporting.reproduce.state import PAIRED_TABLE, read_state, recipe_images
+from benchmark.reporting.reproduce.state import read_state, recipe_images
 from benchmark.training.processes import is_main
 from benchmark.training.train import train
-
-FOLDER = "reproduce"
 
 
 def run_table(
@@ -38,13 +34,13 @@ def run_table(
     """Measure the times that a table lacks on the devices that are here, and train the configs whose data are here.
 
     Everything is stored below ``reproduce/table<number>`` of the first folder: times as ``tools/latency.py --json``
-    prints them, trainings as ordinary runs. A training that was interrupted goes on from its newest checkpoint.
+    prints them, trainings as ordinary runs. A training that was interrupted is resumed from its newest checkpoint.
 
     Args:
         number: of a table of ``TABLES``.
         folders: where runs and times are looked for.
         data_root: folder of the data; default as in ``load_config``.
-        batch_size: images a process in training, in place of the recipe's batch over the number of processes. The
+        batch_size: images per process in training, in place of the recipe's batch over the number of processes. The
             training sees as many images as the recipe says; learning rate and schedule follow.
         precision: of training.
         threads: of the CPU while times are measured; None for PyTorch's choice.
@@ -53,13 +49,13 @@ def run_table(
         What was not trained, and why.
 
     Raises:
-        UserError: what the user can mend and does not concern the data.
+        UserError: what the user can fix and does not concern the data.
     """
     if TABLES[number].timed and is_main():
         _measure_times(number, folders, threads)
     problems: dict[str, list[str]] = {}
     for config in _untrained(number, folders):
-        options = Options(config, folders[0] / FOLDER / f"table{number}" / config.stem, data_root=data_root)
+        options = Options(config, table_folder(folders[0], number) / config.stem, data_root=data_root)
         if problem := _train(options, batch_size, precision):
             problems.setdefault(problem, []).append(config.stem)
     return [f"{', '.join(names)}: {problem}" for problem, names in problems.items()]
@@ -67,7 +63,7 @@ def run_table(
 
 def _untrained(number: int, folders: Sequence[Path]) -> list[Path]:
     """Return the configs of the rows that have no accuracy at all."""
-    cells = [cell for cell in read_state(number, folders).cells if cell.config and cell.figure.kind == "accuracy"]
+    cells = [cell for cell in read_state(number, folders).cells if cell.config and cell.column.kind == "accuracy"]
     measured = {cell.config for cell in cells if cell.ours is not None}
     return [config for config in dict.fromkeys(cell.config for cell in cells) if config not in measured]
 
@@ -79,25 +75,20 @@ def _measure_times(number: int, folders: Sequence[Path], threads: int | None) ->
             continue
         settings = Settings(batch_size=timed.batch_size, device=timed.device, threads=threads)
         for part in dict.fromkeys((PAIRED_TABLE, number)):
-            cells = [cell for cell in read_state(part, folders).cells if cell.column == column]
+            cells = [cell for cell in read_state(part, folders).cells if cell.column.name == column]
             missing = dict.fromkeys(cell.backbone for cell in cells if cell.verdict == Verdict.MISSING)
             if missing:
-                times = paper_ratios(settings) if part == PAIRED_TABLE else (measure(list(missing), settings), [])
-                _store(folders[0] / FOLDER / f"table{part}" / f"latency_{timed.device}.json", settings, *times)
-
-
-def _store(path: Path, settings: Settings, records: Sequence[Latency], pairs: Sequence[dict[str, str]]) -> None:
-    content = {
-        "latencies": [record.model_dump() for record in records],
-        "pairs": [{"device": records[0].device, "batch": settings.batch_size, **pair} for pair in pairs],
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda temporary: temporary.write_text(json.dumps(content, indent=2) + "\n"))
+                times = (
+                    paper_ratios(settings)
+                    if part == PAIRED_TABLE
+                    else LatencyFile(latencies=measure(list(missing), settings))
+                )
+                times.write(latency_path(table_folder(folders[0], part), timed.device))
 
 
 def _train(options: Options, batch_size: int | None, precision: str) -> str | None:
-    """Train a config, or go on with it; where that cannot be, return why."""
-    if (options.work_dir / FILE_NAME).is_file():
+    """Train a config, or resume it; where that cannot be, return why."""
+    if (options.work_dir / RESULT).is_file():
         return f"{options.work_dir} holds a finished run that does not fill the cells; move it away to train again."
     cfg = load_config(options.config, data_root=options.data_root)
     processes = int(os.environ.get("WORLD_SIZE", "1"))

@@ -5,24 +5,23 @@ give or take a tenth and whatever the batch, and was evaluated on the whole spli
 the mean counts. Times are of classifiers in fp32, eager, with batch normalisation as it is.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
 from mmengine.config import Config
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.config.load import CONFIGS, config_name, load_config
 from benchmark.measuring.complexity import Complexity
+from benchmark.records.latency import Latency, Pair
 from benchmark.records.result import Result
-from benchmark.records.runs import LATENCY_FILES, Run, Timing, find_runs
-from benchmark.reporting.paper.printed import printed_rows
-from benchmark.reporting.paper.tables import Row, classifier_side, compare_complexity, read_table, row_config, tolerance
-from benchmark.reporting.reproduce.cells import FIGURES, TIMED, Cell, Ratio, State, Timed, Verdict, columns
+from benchmark.records.runs import Run, find_runs
+from benchmark.reporting.paper.counts import compare_complexity, row_config
+from benchmark.reporting.paper.printed import is_on_data
+from benchmark.reporting.paper.tables import PAIRED_TABLE, Row, classifier_side, read_table, tolerance
+from benchmark.reporting.reproduce.cells import TIMED, Cell, Column, Ratio, State, Timed, Verdict, columns
 
-PAIRED_TABLE = 5  # its times of EfficientNets and ReXNets make ratios
 _SAME_LENGTH = 0.1  # by what part of the recipe's images a training may be longer or shorter
 
 
@@ -32,20 +31,19 @@ class _Measured:
 
     results: Sequence[Result]
     complexity: Complexity | None
-    times: Mapping[str, Timing]
+    times: Mapping[str, Latency]
 
-    def values(self, column: str) -> list[float]:
+    def values(self, column: Column) -> list[float]:
         """Return the measurements of a column, in the unit of our results."""
-        figure = FIGURES[column]
-        if figure.kind == "accuracy":
-            return [value for result in self.results if (value := result.metrics.get(figure.key)) is not None]
-        if figure.kind == "count":
-            return [getattr(self.complexity, figure.key)] if self.complexity else []
-        return [getattr(self.times[column], figure.key)] if column in self.times else []
+        if column.kind == "accuracy":
+            return [value for result in self.results if (value := result.metrics.get(column.key)) is not None]
+        if column.kind == "count":
+            return [getattr(self.complexity, column.key)] if self.complexity else []
+        return [getattr(self.times[column.name], column.key)] if column.name in self.times else []
 
 
 def read_state(number: int, folders: Sequence[Path], data_root: Path | None = None) -> State:
-    """Set every cell of a table beside ours.
+    """Compare every cell of a table with ours.
 
     Args:
         number: of a table of ``TABLES``.
@@ -56,12 +54,12 @@ def read_state(number: int, folders: Sequence[Path], data_root: Path | None = No
     counts = iter(compare_complexity(number))
     times = {column: _choose_times(rows, found.timings, timed) for column, timed in TIMED.items()}
     cells: list[Cell] = []
-    passed_over: list[str] = []
+    skipped: list[str] = []
     for row in rows:
         config = row_config(number, row)
         cfg = load_config(config) if config else None
         runs, others = _runs_of(row, cfg, found.runs) if cfg else ([], [])
-        passed_over += others
+        skipped += others
         measured = _Measured(
             [run.result for run in runs],
             next(counts).ours if row["backbone"] else None,
@@ -69,15 +67,15 @@ def read_state(number: int, folders: Sequence[Path], data_root: Path | None = No
         )
         commands = _commands(number, row, cfg, data_root)
         cells += [_cell(number, row, column, measured.values(column), commands) for column in columns(number)]
-    ratios, problems = _find_ratios(folders) if number == PAIRED_TABLE else ([], [])
+    ratios = map(_ratio, found.pairs if number == PAIRED_TABLE else ())
     return State(
         number,
         len(rows),
         tuple(cells),
         tuple(ratios),
-        {FIGURES[column].heading: _describe(own) for column, own in times.items() if own and column in columns(number)},
-        tuple(passed_over),
-        (*found.problems, *problems),
+        {column.heading: _describe(own) for column in columns(number) if (own := times.get(column.name))},
+        tuple(skipped),
+        tuple(found.problems),
     )
 
 
@@ -88,18 +86,17 @@ def recipe_images(cfg: Config) -> int:
 
 def _runs_of(row: Row, cfg: Config, runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
     """Return the runs that fill a row's cells, the newest of each seed, and why others of its model do not."""
-    by_seed, passed_over = {}, []
+    by_seed, skipped = {}, []
     for run in sorted(runs, key=lambda run: run.result.provenance.date):
         result = run.result
-        if (result.task, result.backbone) != (cfg.task, row["backbone"]) or row not in printed_rows(
-            result.task, result.data
-        ):
+        same_model = (result.task, result.backbone) == (cfg.task, row["backbone"])
+        if not (same_model and is_on_data(row, cfg.task, result.data)):
             continue
         if reason := _why_not(result, cfg):
-            passed_over.append(f"{run.folder}: {reason}")
+            skipped.append(f"{run.folder}: {reason}")
         else:
             by_seed[result.training.seed] = run
-    return list(by_seed.values()), passed_over
+    return list(by_seed.values()), skipped
 
 
 def _why_not(result: Result, cfg: Config) -> str | None:
@@ -111,6 +108,8 @@ def _why_not(result: Result, cfg: Config) -> str | None:
         return f"evaluated on a part of the split ({result.data.images} images)"
     if training is None:
         return "nothing is known of its training"
+    if result.other_weights:
+        return f"not of its final weights ({result.other_weights})"
     if training.partial:
         return "trained on a part of the split"
     if training.pretrained is None:
@@ -126,10 +125,10 @@ def _model(row: Row) -> tuple[str, int]:
     return row["backbone"], classifier_side(row)
 
 
-def _choose_times(rows: Sequence[Row], timings: Iterable[Timing], timed: Timed) -> dict[tuple[str, int], Timing]:
+def _choose_times(rows: Sequence[Row], timings: Iterable[Latency], timed: Timed) -> dict[tuple[str, int], Latency]:
     """Return the times of a table's models, all under the conditions that most of them were timed under."""
     models = {_model(row) for row in rows if row["backbone"]}
-    groups: dict[tuple[str, ...], dict[tuple[str, int], Timing]] = {}
+    groups: dict[tuple[str, ...], dict[tuple[str, int], Latency]] = {}
     for timing in timings:
         batch, _, height, width = timing.input
         model = (timing.model, height)
@@ -142,27 +141,27 @@ def _choose_times(rows: Sequence[Row], timings: Iterable[Timing], timed: Timed) 
     return max(groups.values(), key=len, default={})
 
 
-def _describe(times: Mapping[tuple[str, int], Timing]) -> str:
+def _describe(times: Mapping[tuple[str, int], Latency]) -> str:
     timings = list(times.values())
     unstable = [timing.model for timing in timings if not timing.stable]
     text = ", ".join(timings[0].conditions)
     return f"{text}; the medians of {', '.join(unstable)} still moved when the warm-up ended" if unstable else text
 
 
-def _cell(number: int, row: Row, column: str, values: Sequence[float], commands: Mapping[str, str]) -> Cell:
-    figure, printed = FIGURES[column], row.get(column, "")
-    comparable = printed and figure.kind in commands and figure.kind != "time"
+def _cell(number: int, row: Row, column: Column, values: Sequence[float], commands: Mapping[str, str]) -> Cell:
+    printed = row.get(column.name, "")
+    comparable = printed and column.kind in commands and column.kind != "time"
     cell = Cell(
         row=f"{row['label']}, {row['dataset']}" if "dataset" in row else row["label"],
         backbone=row["backbone"],
         column=column,
         config=row_config(number, row),
         printed=printed,
-        ours=fmean(values) / figure.unit if values else None,
+        ours=fmean(values) / column.scale if values else None,
         runs=len(values),
-        tolerance=tolerance(number, row, column) if comparable else None,
+        tolerance=tolerance(number, row, column.name) if comparable else None,
         verdict=Verdict.MISSING,
-        command=commands.get(column, commands.get(figure.kind)),
+        command=commands.get(column.name, commands.get(column.kind)),
     )
     return replace(cell, verdict=_verdict(cell))
 
@@ -201,38 +200,5 @@ def _training_command(cfg: Config, data_root: Path | None) -> str:
     return f"python tools/train.py {Path(cfg.filename).relative_to(CONFIGS.parent)}{options}"
 
 
-class _Pair(BaseModel):
-    """A row of ``benchmark.measuring.latency.paper_ratios`` as ``tools/latency.py --json`` writes it."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    device: str
-    batch: int
-    pair: str
-    ratio: float = Field(gt=0)
-    quartiles: str
-    printed: float = Field(alias="in the paper", gt=0)
-
-
-class _PairFile(BaseModel):
-    pairs: list[_Pair] = []
-
-
-def _find_ratios(folders: Iterable[Path]) -> tuple[list[Ratio], list[str]]:
-    """Return the ratios that files of times hold, and what is wrong with some."""
-    ratios: dict[tuple[int | str, ...], Ratio] = {}
-    problems = []
-    for path in sorted({path.resolve() for folder in folders for path in folder.rglob(LATENCY_FILES)}):
-        try:
-            pairs = _PairFile.model_validate(json.loads(path.read_text())).pairs
-        except ValidationError as error:
-            problems.append(
-                f"{path}: its pairs are not what tools/latency.py --json prints ({error.errors()[0]['msg']})."
-            )
-        except (OSError, ValueError):
-            continue  # find_runs names it
-        else:
-            for pair in pairs:
-                ratio = Ratio(pair.device, pair.batch, pair.pair, pair.printed, pair.ratio, pair.quartiles)
-                ratios.setdefault((pair.device, pair.batch, pair.pair), ratio)
-    return list(ratios.values()), problems
+def _ratio(pair: Pair) -> Ratio:
+    return Ratio(pair.device, pair.batch, pair.pair, float(pair.printed), float(pair.ratio), pair.quartiles)

@@ -20,8 +20,8 @@ def render(state: State) -> str:
         parts.append(tabulate(_ratio_rows(state), **_STYLE))
     parts.append(_notes(state))
     parts.append(tabulate(_command_rows(state), **_STYLE))
-    if state.passed_over:
-        parts.append("\n".join(("Runs that fill no cell:", *(f"- {run}" for run in state.passed_over))))
+    if state.skipped:
+        parts.append("\n".join(("Runs that fill no cell:", *(f"- {run}" for run in state.skipped))))
     parts.append(summary(state))
     return "\n\n".join(parts)
 
@@ -53,7 +53,7 @@ def state_json(state: State) -> dict[str, Any]:
             {
                 "row": cell.row,
                 "backbone": cell.backbone or None,
-                "figure": cell.figure.heading,
+                "figure": cell.column.heading,
                 "printed": float(cell.printed) if cell.printed else None,
                 "ours": cell.ours,
                 "runs": cell.runs,
@@ -66,7 +66,7 @@ def state_json(state: State) -> dict[str, Any]:
         ],
         "ratios": [{**vars(ratio), "verdict": ratio.verdict} for ratio in state.ratios],
         "conditions": state.conditions,
-        "passed_over": state.passed_over,
+        "skipped": state.skipped,
         "problems": state.problems,
         "summary": {"rows": state.rows, **_counts(state)},
     }
@@ -86,11 +86,11 @@ def _counts(state: State) -> dict[str, int]:
 
 
 def _cell_row(cell: Cell) -> dict[str, str]:
-    digits = cell.figure.digits
+    digits = cell.column.digits
     seeds = f" (mean of {cell.runs})" if cell.runs > 1 else ""
     return {
         "row": cell.row,
-        "figure": cell.figure.heading,
+        "figure": cell.column.heading,
         "in the paper": cell.printed or "not printed",
         "ours": _NOTHING if cell.ours is None else f"{cell.ours:.{digits}f}{seeds}",
         "difference": _NOTHING if cell.difference is None else f"{cell.difference:+z.{digits}f}",
@@ -116,7 +116,7 @@ def _ratio_rows(state: State) -> list[dict[str, str]]:
 def _command_rows(state: State) -> list[dict[str, str]]:
     """Return what measures the cells, and how far it has: the cheap ones first."""
     cells: dict[str, list[Cell]] = {}
-    for cell in sorted(state.cells, key=lambda cell: cell.figure.kind, reverse=True):
+    for cell in sorted(state.cells, key=lambda cell: cell.column.kind, reverse=True):
         if cell.command:
             cells.setdefault(cell.command, []).append(cell)
     return [

@@ -10,13 +10,13 @@ from tabulate import tabulate
 from benchmark.config.load import load_config
 from benchmark.data.layouts import find_layout
 from benchmark.files.atomic import write_atomically
-from benchmark.records.result import Result, format_figures
-from benchmark.training.sweep.search import FINAL, Grid, Point, Sweep, best_trial, finished_trials, open_study
+from benchmark.files.run_folder import FINAL, GRID
+from benchmark.records.figures import format_figures
+from benchmark.records.result import Result
+from benchmark.training.sweep.search import Grid, Point, Sweep, best_trial, finished_trials, open_study
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-
-HEAT_MAP = "grid.png"
 
 
 def report(sweep: Sweep, result: Result | None) -> str:
@@ -26,7 +26,7 @@ def report(sweep: Sweep, result: Result | None) -> str:
     metric = find_layout(cfg.train_dataloader.dataset.name).metric
     points = sweep.points()
     trials, best = finished_trials(study, points), best_trial(study, points)
-    picture = sweep.folder / HEAT_MAP
+    picture = sweep.folder / GRID
     draw_grid(picture, sweep.grid, trials, metric, f"{sweep.options.config.stem}, validation split")
     rate, decay = best.user_attrs["point"]
     lines = [
@@ -35,7 +35,7 @@ def report(sweep: Sweep, result: Result | None) -> str:
         grid_table(sweep.grid, trials),
         "",
         f"Best of {len(trials)}: learning rate {rate:g}, weight decay {decay:g}, {metric} {best.value:.1f}.",
-        f"{sweep.folder / FINAL}, on the test split: {format_figures(result).strip()}"
+        f"{sweep.folder / FINAL}, on the test split: {format_figures(result.metrics, result.intervals).strip()}"
         if result
         else "The final training runs in another worker.",
     ]

@@ -33,14 +33,23 @@ from backbones.errors import UserError
 from benchmark.cli import Options
 from benchmark.config.load import config_name, config_sha256, load_config, load_options
 from benchmark.data.layouts import find_layout
-from benchmark.files.checkpoints import list_checkpoints
-from benchmark.records.result import FILE_NAME, Result, read_result
+from benchmark.files.run_folder import (
+    FINAL,
+    FINAL_LOCK,
+    JOURNAL,
+    LOCK,
+    POINT,
+    RESULT,
+    list_checkpoints,
+    trial_folder,
+    trial_lock,
+)
+from benchmark.records.result import Result, read_result
+from benchmark.tasks import TASKS, Ability
 from benchmark.training.hooks import DivergedError
 from benchmark.training.train import train
 
 STUDY = "sweep"
-JOURNAL = "sweep.journal"
-FINAL = "final"
 _WAIT = 2.0  # s between two looks at the other workers
 _ORDER_SEED = 0
 _PRUNED_CHECKS = 4  # evaluations of a trial that may be pruned
@@ -124,11 +133,12 @@ def prepare_sweep(options: Options, *, grid: str = "7x7", trials: int | None = N
         settings: the other attributes of ``Sweep``.
 
     Raises:
-        UserError: a config without ``sweep``, nothing to try, or several processes of one launcher.
+        UserError: a task without sweeps, nothing to try, or several processes of one launcher.
     """
     cfg = load_config(options.config)
-    if "sweep" not in cfg:
-        raise UserError(f"{options.config} is a {cfg.task} config: sweeps are for fine-grained transfer.")
+    if Ability.SWEEP not in TASKS[cfg.task].can:
+        known = ", ".join(task.title for task in TASKS.values() if Ability.SWEEP in task.can)
+        raise UserError(f"{options.config} is a {cfg.task} config: sweeps are for {known}.")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("A sweep's workers are started side by side, a device each, not with torchrun.")
     if trials is not None and trials < 1:
@@ -216,7 +226,7 @@ def _identity(sweep: Sweep, cfg: Config) -> dict[str, Any]:
 def _open_study(sweep: Sweep, cfg: Config) -> optuna.Study:
     sweep.folder.mkdir(parents=True, exist_ok=True)
     expected = _identity(sweep, cfg)
-    with _lock(sweep.folder / ".lock"):
+    with _lock(sweep.folder / LOCK):
         study = open_study(sweep.folder)
         found = study.user_attrs.get("identity")
         if found is None:
@@ -238,11 +248,11 @@ def _all_finished(study: optuna.Study, points: Sequence[Point]) -> bool:
 @contextmanager
 def _claimed(sweep: Sweep, study: optuna.Study) -> Iterator[Trial | None]:
     """Take the next trial from the queue and hold its lock within the block; None if all are taken."""
-    with _lock(sweep.folder / ".lock"):
+    with _lock(sweep.folder / LOCK):
         _fill_queue(sweep, study)
         waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         trial = study.ask() if waiting else None
-        held = _try_lock(_trial_lock(sweep.folder, trial.number)) if trial else None
+        held = _try_lock(trial_lock(sweep.folder, trial.number)) if trial else None
     try:
         yield trial
     finally:
@@ -253,7 +263,7 @@ def _claimed(sweep: Sweep, study: optuna.Study) -> Iterator[Trial | None]:
 def _fill_queue(sweep: Sweep, study: optuna.Study) -> None:
     """Give up trials whose process has died, and queue every point that no trial stands for."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if (free := _try_lock(_trial_lock(sweep.folder, trial.number))) is not None:
+        if (free := _try_lock(trial_lock(sweep.folder, trial.number))) is not None:
             study.tell(trial.number, state=TrialState.FAIL)
             _release(free)
     live = {_point(trial) for trial in study.get_trials(deepcopy=False, states=_LIVE)}
@@ -268,7 +278,7 @@ def _run_trial(sweep: Sweep, study: optuna.Study, trial: Trial, cfg: Config) -> 
     rate = trial.suggest_categorical("learning_rate", sweep.grid.learning_rates)
     decay = trial.suggest_categorical("weight_decay", sweep.grid.weight_decays)
     metric = find_layout(cfg.train_dataloader.dataset.name).metric
-    folder = sweep.folder / "trials" / f"lr{rate:g}_wd{decay:g}"
+    folder = trial_folder(sweep.folder, rate, decay)
     steps = cfg.train_cfg.max_iters
     own = [
         "train_dataloader.dataset.split=train",
@@ -294,19 +304,19 @@ def _run_trial(sweep: Sweep, study: optuna.Study, trial: Trial, cfg: Config) -> 
 
 def _run_final(sweep: Sweep, study: optuna.Study) -> Result | None:
     """Train on train+val with the best values and evaluate once, in one worker."""
-    held = _try_lock(sweep.folder / ".final.lock")
+    held = _try_lock(sweep.folder / FINAL_LOCK)
     if held is None:
         return None
     try:
         folder, point = sweep.folder / FINAL, _point(best_trial(study, sweep.points()))
-        done = folder / FILE_NAME
+        done = folder / RESULT
         if done.is_file() and _trained_point(folder) == point:
             return read_result(done)
         if _trained_point(folder) != point:
             for path in list_checkpoints(folder):
                 path.unlink()
             folder.mkdir(exist_ok=True)
-            (folder / "best.json").write_text(json.dumps(point))
+            (folder / POINT).write_text(json.dumps(point))
         print(f"final training: learning rate {point[0]:g}, weight decay {point[1]:g}", flush=True)
         return _train(sweep, folder, point, [], [])
     finally:
@@ -314,7 +324,7 @@ def _run_final(sweep: Sweep, study: optuna.Study) -> Result | None:
 
 
 def _trained_point(folder: Path) -> Point | None:
-    path = folder / "best.json"
+    path = folder / POINT
     return tuple(json.loads(path.read_text())) if path.is_file() else None
 
 
@@ -341,10 +351,6 @@ def _point(trial: FrozenTrial) -> Point:
 def _log_spaced(ends: Sequence[float], count: int) -> tuple[float, ...]:
     # Few digits, so that a value reads the same in names, tables and files.
     return tuple(float(f"{value:.4g}") for value in np.geomspace(*ends, count))
-
-
-def _trial_lock(folder: Path, number: int) -> Path:
-    return folder / f".trial{number}.lock"
 
 
 @contextmanager

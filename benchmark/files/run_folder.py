@@ -1,0 +1,93 @@
+"""Every name in the folders that tools write: of a run, of a sweep, of the reproduction of a table."""
+
+import re
+from pathlib import Path
+
+# A run, and what a training begins with.
+RESULT = "result.json"
+CONFIG = "config.py"
+LOG = "run.log"
+VIS_DATA = "vis_data"  # TensorBoard's
+BEST = "best.pth"
+_CHECKPOINT = re.compile(r"iter_(\d+)\.pth")
+DAMAGED = ".damaged"  # what a checkpoint's name ends in once it is set aside
+
+# What its figures were counted from, and pictures of them.
+DETECTIONS = "detections.json"
+CONFUSION = "confusion.csv"
+PICTURES = "pictures"
+SHEET = "sheet.png"  # in PICTURES: all of them in one
+
+# Measured times, anywhere.
+LATENCIES = "latency*.json"
+
+# A sweep: its trials and its final training are runs.
+JOURNAL = "sweep.journal"
+TRIALS = "trials"
+FINAL = "final"
+GRID = "grid.png"
+LOCK = ".lock"
+FINAL_LOCK = ".final.lock"
+POINT = "best.json"  # in FINAL: what it is trained with
+
+# The reproduction of the paper's tables, in the first folder of runs.
+REPRODUCED = "reproduce"
+
+_FILES = (RESULT, DETECTIONS, CONFUSION, BEST, CONFIG, LOG)
+_FOLDERS = (VIS_DATA, PICTURES)
+
+
+def is_run(folder: Path) -> bool:
+    """Tell whether a folder holds a result, or a training that wrote none."""
+    return (folder / RESULT).is_file() or ((folder / CONFIG).is_file() and (folder / LOG).is_file())
+
+
+def run_files(folder: Path) -> list[Path]:
+    """Return what of a run a folder holds: checkpoints, oldest first, other files, and the folders that it fills."""
+    damaged = sorted(folder.glob(f"iter_*.pth{DAMAGED}"))
+    named = (folder / name for name in (*_FILES, *_FOLDERS))
+    return [*list_checkpoints(folder), *damaged, *(path for path in named if path.exists())]
+
+
+def checkpoint_path(folder: Path, iteration: int) -> Path:
+    """Return the place of the checkpoint after so many iterations."""
+    return folder / f"iter_{iteration}.pth"
+
+
+def checkpoint_iteration(path: Path) -> int:
+    """Return after how many iterations a checkpoint of ``checkpoint_path`` was written."""
+    return int(_CHECKPOINT.fullmatch(path.name)[1])
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run, oldest first."""
+    paths = (path for path in folder.glob("iter_*.pth") if _CHECKPOINT.fullmatch(path.name))
+    return sorted(paths, key=checkpoint_iteration)
+
+
+def trial_folder(sweep: Path, learning_rate: float, weight_decay: float) -> Path:
+    """Return the place of a sweep's trial."""
+    return sweep / TRIALS / f"lr{learning_rate:g}_wd{weight_decay:g}"
+
+
+def trial_lock(sweep: Path, number: int) -> Path:
+    """Return the file that the process which runs a trial holds a lock on."""
+    return sweep / f".trial{number}.lock"
+
+
+def sweep_of(folder: Path) -> Path | None:
+    """Return the folder of the sweep that a folder is or lies in a trial of, None if there is none."""
+    for parent in folder.absolute().parents:
+        if parent.name == TRIALS and (parent.parent / JOURNAL).is_file():
+            return parent.parent
+    return None
+
+
+def table_folder(folder: Path, number: int) -> Path:
+    """Return the place of what the reproduction of a table measures."""
+    return folder / REPRODUCED / f"table{number}"
+
+
+def latency_path(folder: Path, device: str) -> Path:
+    """Return the place of the times that the reproduction of a table measures."""
+    return folder / f"latency_{device}.json"

@@ -1,0 +1,117 @@
+"""Params and multiply-adds of the paper's rows as we count them, compared with what it prints.
+
+Figures are printed in the paper's units: params in millions, multiply-adds in billions ("FLOPs" there).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.config.load import CONFIGS, complete_model, load_config
+from benchmark.data.layouts import LAYOUTS
+from benchmark.measuring.complexity import Complexity, classifier_complexity, detector_complexity
+from benchmark.records.figures import MACS, PARAMS
+from benchmark.reporting.paper.tables import (
+    QUOTED_TOLERANCE,
+    PaperTable,
+    Row,
+    classifier_side,
+    counts_classifiers,
+    find_table,
+    is_quoted,
+    own_tolerance,
+    read_table,
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row of the paper and our count.
+
+    Attributes:
+        row: as printed.
+        ours: as counted.
+        quoted: the paper took the row from elsewhere.
+        verdict: ``yes`` within the table's tolerances, ``within 5%`` for a quoted row, else ``NO``.
+    """
+
+    row: Row
+    ours: Complexity
+    quoted: bool
+    verdict: str
+
+
+def row_config(number: int, row: Row) -> Path | None:
+    """Return the config that trains a row; None where the catalogue has no backbone for it, or nothing is trained."""
+    pattern = find_table(number).config
+    if pattern is None or not row["backbone"]:
+        return None
+    dataset = next((name for name, layout in LAYOUTS.items() if layout.title == row.get("dataset")), None)
+    return CONFIGS / pattern.format(backbone=row["backbone"], dataset=dataset)
+
+
+def compare_complexity(number: int) -> list[Comparison]:
+    """Count every row of a table that the catalogue has, and compare it with the printed figures."""
+    table = find_table(number)
+    comparisons = []
+    for row in read_table(number):
+        if not row["backbone"]:
+            continue
+        ours = _count(number, row)
+        comparisons.append(Comparison(row, ours, is_quoted(row), _verdict(table, row, ours)))
+    return comparisons
+
+
+def _count(number: int, row: Row) -> Complexity:
+    if counts_classifiers(number):
+        return classifier_complexity(row["backbone"], classifier_side(row))
+    cfg = load_config(row_config(number, row))
+    complete_model(cfg)
+    return detector_complexity(cfg)
+
+
+def _verdict(table: PaperTable, row: Row, ours: Complexity) -> str:
+    printed = [
+        (abs(found - float(row[column])), float(row[column]), own_tolerance(table, row, column))
+        for column, found in (("params", ours.params / PARAMS.scale), ("flops", ours.macs / MACS.scale))
+        if row.get(column)
+    ]
+    if all(difference <= allowed for difference, _, allowed in printed):
+        return "yes"
+    if is_quoted(row) and all(difference <= QUOTED_TOLERANCE * figure for difference, figure, _ in printed):
+        return f"within {QUOTED_TOLERANCE:.0%}"
+    return "NO"
+
+
+def complexity_rows(comparisons: Sequence[Comparison]) -> list[dict[str, str]]:
+    """Return one printable row per comparison: ours, the paper's, and whether they agree."""
+    return [
+        {
+            "backbone": c.row["label"] + (" (quoted)" if c.quoted else ""),
+            PARAMS.heading: f"{c.ours.params / PARAMS.scale:.3f}",
+            "in the paper": c.row.get("params", ""),
+            MACS.heading: f"{c.ours.macs / MACS.scale:.3f}",
+            "in the paper ": c.row.get("flops", ""),
+            "agrees": c.verdict,
+            **_mask_head(c.ours),
+            **({"notes": c.row["notes"]} if "notes" in c.row else {}),
+        }
+        for c in comparisons
+    ]
+
+
+def _mask_head(ours: Complexity) -> dict[str, str]:
+    if "mask_head" not in ours.parts:
+        return {}
+    return {"mask head (B)": f"{ours.parts['mask_head'].macs / MACS.scale:.3f}"}
+
+
+def describe_table(number: int) -> str:
+    """Return what a comparison with a table means."""
+    table = find_table(number)
+    tolerances = (
+        f"within {table.tolerances['params']}M and {table.tolerances['flops']}B of the printed figures"
+        if "params" in table.tolerances
+        else "to the printed digits"
+    )
+    return f"Table {number}, {table.title}. Agrees: {tolerances}. A row marked (quoted) the paper took from elsewhere."
