@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbones.errors import UserError
-from backbones.tensors import describe_misfit, read_tensors
+from backbones.tensors import describe_misfit, first_not_finite, read_tensors
 from benchmark.files.run_folder import list_checkpoints
 
 if TYPE_CHECKING:
@@ -47,8 +47,23 @@ def load_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     return checkpoint
 
 
-def fill(model: "nn.Module", state: dict[str, Any], source: Path | str) -> None:
-    """Give a model the weights of a checkpoint; every key must fit.
+def load_weights(path: Path) -> dict[str, Any]:
+    """Read a checkpoint whose weights are to be used, not trained on; the rest as in ``load_checkpoint``.
+
+    Raises:
+        UserError: also where a weight is not finite.
+    """
+    checkpoint = load_checkpoint(path)
+    if name := first_not_finite(checkpoint["state_dict"]):
+        raise UserError(
+            f"{path} has weights that are not finite ({name} first): its training has diverged, and nothing it finds "
+            "means anything. Take an earlier checkpoint, or train again with a lower learning rate."
+        )
+    return checkpoint
+
+
+def check_fit(model: "nn.Module", state: dict[str, Any], source: Path | str) -> None:
+    """Check that the weights of a checkpoint are a model's, every key of them.
 
     Raises:
         UserError: they are another model's.
@@ -56,4 +71,9 @@ def fill(model: "nn.Module", state: dict[str, Any], source: Path | str) -> None:
     own = model.state_dict()
     if misfit := describe_misfit(state, own.keys(), own):
         raise UserError(f"{source} is a checkpoint of another model than the config's: {misfit}.")
+
+
+def fill(model: "nn.Module", state: dict[str, Any], source: Path | str) -> None:
+    """Give a model the weights of a checkpoint; the rest as in ``check_fit``."""
+    check_fit(model, state, source)
     model.load_state_dict(state)

@@ -65,6 +65,11 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(paths, key=checkpoint_iteration)
 
 
+def evaluation_folder(checkpoint: Path) -> Path:
+    """Return the place of a checkpoint's own evaluation: a folder in its run's, whose result it must not replace."""
+    return checkpoint.parent / f"eval_{checkpoint.stem}"
+
+
 def trial_folder(sweep: Path, learning_rate: float, weight_decay: float) -> Path:
     """Return the place of a sweep's trial."""
     return sweep / TRIALS / f"lr{learning_rate:g}_wd{weight_decay:g}"

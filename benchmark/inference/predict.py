@@ -25,7 +25,7 @@ from benchmark.console import track_progress
 from benchmark.data.annotations import read_annotations
 from benchmark.data.decode import UnreadableImageError, open_picture, to_rgb
 from benchmark.files.atomic import write_atomically
-from benchmark.files.checkpoints import fill, load_checkpoint
+from benchmark.files.checkpoints import fill, load_weights
 from benchmark.models.build import build_model
 from benchmark.models.precision import autocast, check_precision
 from benchmark.tasks import TASKS, Ability
@@ -160,7 +160,7 @@ def load_detector(cfg: Config, checkpoint: Path) -> nn.Module:
     Raises:
         UserError: not a checkpoint, one of another model, or an unknown backbone.
     """
-    state = load_checkpoint(checkpoint)["state_dict"]  # a file that is none is an error before anything is built
+    state = load_weights(checkpoint)["state_dict"]  # a file that is none is an error before anything is built
     complete_model(cfg)
     register()
     detector = build_model(cfg)

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.errors import UserError
 from benchmark.config.load import CONFIGS, complete_model, config_name, load_config
-from benchmark.models.build import build_model, register_models
+from benchmark.models.build import build_skeleton
 from benchmark.tasks import TASKS
 
 PROPOSALS = 1000
@@ -83,9 +83,8 @@ def count_input(cfg: Config) -> tuple[int, int]:
 
 def detector_complexity(cfg: Config) -> Complexity:
     """Count a detector's config, completed by ``complete_model``."""
-    register_models()  # what its imports make must not be on the meta device
+    model = build_skeleton(cfg).eval()
     with torch.device("meta"):
-        model = build_model(cfg).eval()
         shape = (1, 3, *count_input(cfg))
         parts = _count_parts(model, torch.zeros(shape))
     return Complexity(shape, parts)

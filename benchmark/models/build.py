@@ -28,3 +28,12 @@ def build_model(cfg: Config) -> "nn.Module":
 
     init_default_scope("mmdet")
     return MODELS.build(cfg.model.copy())  # building takes entries out
+
+
+def build_skeleton(cfg: Config) -> "nn.Module":
+    """Build a config's model on the meta device: shapes without numbers, in no memory."""
+    import torch
+
+    register_models()  # what its imports make must not be on the meta device
+    with torch.device("meta"):
+        return build_model(cfg)

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from backbones.errors import UserError
 from benchmark.cli import Options
 from benchmark.config.load import config_name
 from benchmark.files.atomic import make_folder
 from benchmark.files.run_folder import RESULT
-from benchmark.records.result import Result, read_result
+from benchmark.records.result import Result, TrainingRecord, read_result
 from benchmark.training.plan import Plan, plan_evaluation
 
 
@@ -21,10 +20,11 @@ def evaluate(
     per_class: bool = False,
     bootstrap: int = 0,
 ) -> Result:
-    """Evaluate a checkpoint on its config's validation split and write ``result.json``.
+    """Evaluate a checkpoint on its config's validation split and write a ``result.json`` that names it.
 
     Args:
-        options: what to run, and how; without a work_dir the result is written beside the checkpoint.
+        options: what to run, and how; without a work_dir the result goes into ``eval_<checkpoint>`` beside the
+            checkpoint, for it never replaces that of the training.
         checkpoint: a .pth file of a run.
         tool: the calling tool; a config that another tool is for is refused.
         out: file for what the figures were counted from: detections in COCO's results format, or the confusion matrix.
@@ -36,29 +36,25 @@ def evaluate(
         UserError: whatever the user can fix.
     """
     plan = plan_evaluation(options, checkpoint, tool=tool)
-    previous = _previous_result(plan)
     from benchmark.models.precision import autocast
     from benchmark.training.outcome import finish
     from benchmark.training.runner import BenchmarkRunner
 
-    make_folder(plan.work_dir)
+    for folder in (plan.work_dir, *([out.parent] if out else [])):
+        make_folder(folder)
     runner = BenchmarkRunner.from_plan(plan)
     runner.load_or_resume()
     with autocast(plan.precision):
         runner.val()
-    training = previous.training if previous else None
     extras = {"out": out, "pictures": pictures, "per_class": per_class, "bootstrap": bootstrap}
-    return finish(runner, plan, training, precision=plan.precision, **extras)
+    return finish(runner, plan, _training_of(checkpoint, plan), precision=plan.precision, **extras)
 
 
-def _previous_result(plan: Plan) -> Result | None:
-    path = plan.work_dir / RESULT
+def _training_of(checkpoint: Path, plan: Plan) -> TrainingRecord | None:
+    """Return how the weights were trained, if the run that they lie in says so."""
+    path = checkpoint.parent / RESULT
     if not path.is_file():
         return None
-    previous = read_result(path)
-    ours, theirs = (config_name(plan.cfg), plan.cfg.dataset_name), (previous.config.name, previous.data.name)
-    if ours != theirs:
-        raise UserError(
-            f"{path} holds the figures of {' on '.join(theirs)}: give --work-dir for those of {' on '.join(ours)}."
-        )
-    return previous
+    run = read_result(path)
+    same = (run.config.name, run.backbone) == (config_name(plan.cfg), plan.cfg.model.backbone.name)
+    return run.training if same else None

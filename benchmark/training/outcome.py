@@ -73,6 +73,7 @@ def finish(
             peak_memory=peak_memory(),
         ),
         training=training,
+        checkpoint=plan.evaluates,
         provenance=provenance(precision),
     )
     if is_main():

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mmengine.config import Config
 
 from backbones.errors import UserError
+from backbones.tensors import file_sha256
 from benchmark.cli import Options
 from benchmark.config.load import (
     DATALOADERS,
@@ -26,10 +27,20 @@ from benchmark.config.load import (
     load_options,
 )
 from benchmark.files.atomic import remove_leftovers
-from benchmark.files.checkpoints import load_checkpoint, newest_intact
-from benchmark.files.run_folder import DAMAGED, VIS_DATA, checkpoint_iteration, list_checkpoints, run_files
+from benchmark.files.checkpoints import check_fit, load_checkpoint, load_weights, newest_intact
+from benchmark.files.run_folder import (
+    DAMAGED,
+    RESULT,
+    VIS_DATA,
+    checkpoint_iteration,
+    evaluation_folder,
+    list_checkpoints,
+    run_files,
+)
+from benchmark.models.build import build_skeleton
 from benchmark.preflight import Preflight, check_data
 from benchmark.preflight.run import check_disk
+from benchmark.records.result import CheckpointRecord, read_result
 from benchmark.tasks import TASKS
 from benchmark.training.processes import init_distributed, is_main, is_restart, world_size
 
@@ -53,6 +64,7 @@ class Plan:
         record: what decides every number of a training, in plain containers; empty for an evaluation.
         checkpoint: what a training resumes from or an evaluation is of.
         replaces: the run that is in the folder goes first.
+        evaluates: the checkpoint of an evaluation alone; None for a training.
     """
 
     cfg: Config
@@ -64,6 +76,7 @@ class Plan:
     record: dict[str, Any] | None = None
     checkpoint: Path | None = None
     replaces: bool = False
+    evaluates: CheckpointRecord | None = None
 
 
 def plan_training(
@@ -131,15 +144,25 @@ def plan_evaluation(options: Options, checkpoint: Path, *, tool: str) -> Plan:
     if TASKS[cfg.task].tool != tool:
         raise UserError(f"{options.config} is a {cfg.task} config: evaluate it with tools/{TASKS[cfg.task].tool}.")
     found = _prepare_data(cfg, ("val_dataloader",))
-    load_checkpoint(checkpoint)  # a file that is none is an error before anything is built
-    work_dir = options.work_dir or checkpoint.parent
+    weights = load_weights(checkpoint)  # a file that is none is an error before anything is built
+    work_dir = options.work_dir or evaluation_folder(checkpoint)
+    record = CheckpointRecord(
+        file=checkpoint.name, sha256=file_sha256(checkpoint), iteration=weights.get("meta", {}).get("iter")
+    )
+    _check_place(work_dir, cfg, record)
     complexity = _complete(cfg, options.launcher, work_dir)
-    sha256 = config_sha256(cfg)
-    for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "auto_scale_lr"):
-        cfg.pop(key, None)
+    check_fit(build_skeleton(cfg), weights["state_dict"], checkpoint)
     cfg.load_from = str(checkpoint)
-    notes = tuple(found.warnings) if found else ()
-    return Plan(cfg, work_dir, options.precision, complexity, sha256, notes, checkpoint=checkpoint)
+    return Plan(
+        cfg=cfg,
+        work_dir=work_dir,
+        precision=options.precision,
+        complexity=complexity,
+        sha256=config_sha256(cfg),
+        notes=tuple(found.warnings) if found else (),
+        checkpoint=checkpoint,
+        evaluates=record,
+    )
 
 
 def check_unused(work_dir: Path, *, overwrite: bool) -> None:
@@ -204,6 +227,22 @@ def _complete(cfg: Config, launcher: str, work_dir: Path) -> "Complexity":
     cfg.work_dir = str(work_dir)
     cfg.experiment_name = f"{config_name(cfg)}-{uuid.uuid4().hex}"  # MMEngine keeps one log and hub per name
     return config_complexity(cfg)
+
+
+def _check_place(work_dir: Path, cfg: Config, checkpoint: CheckpointRecord) -> None:
+    """Refuse a folder with other figures than those of an earlier evaluation of this checkpoint on these data."""
+    path = work_dir / RESULT
+    if not path.is_file():
+        return
+    found = read_result(path)
+    ours = (config_name(cfg), cfg.dataset_name, checkpoint)
+    theirs = (found.config.name, found.data.name, found.checkpoint)
+    if ours != theirs:
+        what = found.checkpoint.file if found.checkpoint else "its training"
+        raise UserError(
+            f"{path} holds the figures of {what}, {found.config.name} on {found.data.name}; those of "
+            f"{checkpoint.file}, {ours[0]} on {ours[1]}, must not replace them: give another --work-dir."
+        )
 
 
 def _check_room(cfg: Config, params: int) -> None:

@@ -1,6 +1,5 @@
 """MMEngine's Runner with a flat run folder, safe checkpoints, channels_last, and CPUs under torchrun."""
 
-import copy
 import logging
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from benchmark.files.run_folder import CONFIG, LOG
 from benchmark.training.plan import Plan
 from benchmark.training.signals import StopSignals, leave_signals_to_the_main_process
 
+_OF_TRAINING = ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "auto_scale_lr")
 _LONGEST_WAIT = 600  # s, for a batch from data-loading processes
 
 
@@ -32,8 +32,16 @@ class BenchmarkRunner(Runner):
     @classmethod
     def from_plan(cls, plan: Plan) -> Self:
         """Build the runner of a plan, and log what is to be said before it starts."""
-        runner = cls.from_cfg(plan.cfg)
+        cfg = plan.cfg.copy()
+        if plan.evaluates:
+            for key in _OF_TRAINING:
+                cfg.pop(key, None)
+        runner = cls.from_cfg(cfg)
         runner.plan = plan
+        if is_main_process():
+            cfg = plan.cfg.copy()
+            cfg.resume, cfg.load_from = False, None  # what it came from is no part of it
+            cfg.dump(str(plan.work_dir / CONFIG))
         for note in plan.notes:
             runner.logger.warning(note)
         return runner
@@ -117,11 +125,7 @@ class BenchmarkRunner(Runner):
         return checkpoint
 
     def dump_config(self) -> None:
-        """Write the resolved config, without where it went on from, into the run's folder when it trains."""
-        if is_main_process() and self._train_loop is not None:
-            cfg = copy.deepcopy(self.cfg)
-            cfg.resume, cfg.load_from = False, None
-            cfg.dump(str(Path(self.work_dir) / CONFIG))
+        """Leave that to ``from_plan``: MMEngine's own would leave out what an evaluation does not use."""
 
 
 def _is_for_terminal(record: logging.LogRecord) -> bool:

@@ -1,5 +1,6 @@
 """Faster and Mask R-CNN: MMDetection's ResNet50 models in what they compute, frozen BN, float32 boxes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import mmdet
@@ -112,8 +113,8 @@ def test_the_demo_trains_batch_norm_and_shrinks_the_pictures():
 def test_mask_rcnn_trains_and_is_evaluated_by_its_own_tool(demo_data, tmp_path):
     small = [*SMALL, "train_images=16", "val_images=6"]
     small += ["train_dataloader.num_workers=0", "val_dataloader.num_workers=0"]
-    options = Options(CONFIGS / "mask_rcnn_rexnet_x1.0.py", tmp_path, small, demo_data, demo=True, batch_size=2)
-    trained = train(options, steps=2, pictures=1)
+    options = Options(CONFIGS / "mask_rcnn_rexnet_x1.0.py", None, small, demo_data, demo=True, batch_size=2)
+    trained = train(replace(options, work_dir=tmp_path), steps=2, pictures=1)
     assert set(trained.metrics) == {f"{prefix}_{name}" for prefix in ("box", "mask") for name in STATS}
     with pytest.raises(UserError, match=r"evaluate it with tools/eval_segmentation\.py"):
         evaluate(options, tmp_path / "iter_2.pth", tool="eval_detection.py")

@@ -11,6 +11,7 @@ from helpers import SMALL, pycocotools_ap
 from PIL import Image
 
 from backbones.errors import UserError
+from backbones.tensors import file_sha256
 from benchmark.cli import Options
 from benchmark.config.load import CONFIGS, load_config
 from benchmark.evaluation.coco_ap import STATS
@@ -18,7 +19,7 @@ from benchmark.files.atomic import write_atomically
 from benchmark.files.checkpoints import load_checkpoint
 from benchmark.files.run_folder import list_checkpoints
 from benchmark.records.figures import format_figures
-from benchmark.records.result import Result, read_result
+from benchmark.records.result import CheckpointRecord, Result, read_result
 from benchmark.training.evaluate import evaluate
 from benchmark.training.train import train
 
@@ -144,23 +145,43 @@ def test_evaluation_repeats_the_trainings_figures(run, demo_data, tmp_path):
         expected = None if stats[place] < 0 else pytest.approx(100 * stats[place], abs=1e-6)
         assert again.metrics[f"box_{name}"] == expected
     assert len(again.per_class["box"]) == 6
-    assert again.training is None
-
-
-def test_evaluating_beside_the_checkpoint_keeps_the_trainings_record(run, demo_data, tmp_path):
-    work_dir, result = run
-    for name in ("iter_4.pth", "result.json"):
-        shutil.copy(work_dir / name, tmp_path)
-    again = evaluate(options(demo_data, None), tmp_path / "iter_4.pth", tool=TOOL)
     assert again.training == result.training
-    with pytest.raises(UserError, match="--work-dir"):
-        evaluate(options(demo_data, None, "dataset_name=mine"), tmp_path / "iter_4.pth", tool=TOOL)
+
+
+def test_an_evaluation_names_its_checkpoint_and_replaces_no_trainings_result(run, demo_data, tmp_path):
+    work_dir, result = run
+    for name in ("iter_2.pth", "result.json", "detections.json"):
+        shutil.copy(work_dir / name, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    found = evaluate(options(demo_data, None), tmp_path / "iter_2.pth", tool=TOOL)
+    own = tmp_path / "eval_iter_2"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path != own} == before
+    assert read_result(own / "result.json") == found
+    assert found.checkpoint == CheckpointRecord(
+        file="iter_2.pth", sha256=file_sha256(tmp_path / "iter_2.pth"), iteration=2
+    )
+    assert found.training == result.training
+    evaluate(options(demo_data, None), tmp_path / "iter_2.pth", tool=TOOL)  # once more is no other
+    for refused in (options(demo_data, tmp_path), options(demo_data, own, "dataset_name=mine")):
+        with pytest.raises(UserError, match="must not replace them: give another --work-dir"):
+            evaluate(refused, tmp_path / "iter_2.pth", tool=TOOL)
+
+
+def test_weights_that_are_not_finite_are_refused(run, demo_data, tmp_path):
+    work_dir, _ = run
+    checkpoint = torch.load(work_dir / "iter_4.pth", weights_only=True)
+    name = next(iter(checkpoint["state_dict"]))
+    checkpoint["state_dict"][name][0] = float("nan")
+    torch.save(checkpoint, tmp_path / "nan.pth")
+    with pytest.raises(UserError, match=rf"weights that are not finite \({re.escape(name)} first\)"):
+        evaluate(options(demo_data, tmp_path / "run"), tmp_path / "nan.pth", tool=TOOL)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_place_for_the_detections_that_is_none_is_named(run, demo_data, tmp_path):
     work_dir, _ = run
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"ssdlite_rexnet_x1\.0\.py fails: \w+: .*file"):
+    with pytest.raises(UserError, match=r"Folder .*file cannot be made"):
         evaluate(
             options(demo_data, tmp_path / "run"), work_dir / "iter_4.pth", tool=TOOL, out=tmp_path / "file/found.json"
         )
@@ -171,6 +192,7 @@ def test_a_checkpoint_of_another_model_is_named(run, demo_data, tmp_path):
     other = options(demo_data, tmp_path, "model.backbone.name=mobilenet_v2")
     with pytest.raises(UserError, match=r"another model than the config's: \d+ missing"):
         evaluate(other, work_dir / "iter_4.pth", tool=TOOL)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut off"])
