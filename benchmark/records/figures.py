@@ -36,6 +36,12 @@ class Figure:
         """Return a value of result.json in the unit of the tables; ``sign`` as in a format specification."""
         return f"{value / self.scale:{sign}z,.{self.digits}f}"
 
+    def is_better(self, value: float, than: float | None) -> bool:
+        """Tell whether a value beats another one; any value beats none."""
+        if than is None:
+            return True
+        return value > than if self.best == "high" else value < than
+
 
 # Group of figures -> what COCO's evaluation calls the shapes compared.
 IOU_TYPES = {"box": "bbox", "mask": "segm"}
