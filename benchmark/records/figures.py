@@ -14,7 +14,7 @@ class Figure:
 
     Attributes:
         key: its name in result.json.
-        heading: of its column, short, without the group.
+        heading: of its column, short, without group and unit.
         title: the heading in more words.
         unit: of what tables print.
         best: which end is the better one.
@@ -35,6 +35,12 @@ class Figure:
     def format(self, value: float, sign: str = "") -> str:
         """Return a value of result.json in the unit of the tables; ``sign`` as in a format specification."""
         return f"{value / self.scale:{sign}z,.{self.digits}f}"
+
+    def is_better(self, value: float, than: float | None) -> bool:
+        """Tell whether a value beats another one; any value beats none."""
+        if than is None:
+            return True
+        return value > than if self.best == "high" else value < than
 
 
 # Group of figures -> what COCO's evaluation calls the shapes compared.
@@ -59,15 +65,20 @@ _ROWS = (
 )
 FIGURES = {row.key: row for row in _ROWS}
 
-PARAMS = Figure("params", "params (M)", "parameters, millions", "M", "low", 1e6, 2)
-MACS = Figure("macs", "multiply-adds (B)", "multiply-adds of an image of the input, billions", "B", "low", 1e9, 2)
+PARAMS = Figure("params", "params", "parameters, millions", "M", "low", 1e6, 2)
+MACS = Figure("macs", "multiply-adds", "multiply-adds of an image of the input, billions", "B", "low", 1e9, 2)
 COSTS = {row.key: row for row in (PARAMS, MACS)}
 
 
 def headings(figures: Sequence[Figure]) -> list[str]:
-    """Return the headings of figures that stand side by side: with their group where there are several."""
+    """Return the headings of columns side by side: with the group where there are several; percent is not said."""
     several = len({figure.group for figure in figures if figure.group}) > 1
-    return [f"{figure.group} {figure.heading}" if several and figure.group else figure.heading for figure in figures]
+    return [
+        (f"{figure.group} " if several and figure.group else "")
+        + figure.heading
+        + ("" if figure.unit == "%" else f" ({figure.unit})")
+        for figure in figures
+    ]
 
 
 def format_figures(

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from backbones.errors import UserError, did_you_mean
-from benchmark.files.run_folder import DETECTIONS as DETECTIONS
+from benchmark.files.atomic import write_atomically
 from benchmark.files.run_folder import RESULT
 from benchmark.records.figures import FIGURES
 from benchmark.tasks import TASKS
@@ -157,8 +157,6 @@ class Result(_Strict):
 
     def write(self, folder: Path) -> Path:
         """Write ``result.json`` into a run's folder and return its path."""
-        from benchmark.files.atomic import write_atomically
-
         path = folder / RESULT
         write_atomically(path, lambda temporary: temporary.write_text(self.model_dump_json(indent=2) + "\n"))
         return path
@@ -184,7 +182,7 @@ def read_result(path: Path) -> Result:
 
 
 def format_per_class(result: Result) -> str:
-    """Return AP or accuracy by class in percent, a line a class."""
+    """Return AP or accuracy by class in percent, a line per class."""
     return "\n".join(
         f"{name:>20}  {'-' if value is None else f'{value:.1f}'}"
         for figures in result.per_class.values()

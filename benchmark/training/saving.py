@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from backbones.errors import UserError
 from benchmark.files.atomic import write_atomically
 from benchmark.files.run_folder import BEST, checkpoint_path, list_checkpoints
+from benchmark.records.figures import FIGURES
 from benchmark.tasks import TASKS
 from benchmark.training.signals import StoppedError
 
@@ -78,14 +79,14 @@ class AtomicCheckpointHook(Hook):
             _stop(runner, stop, runner.iter)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float | None] | None = None) -> None:
-        """Save the weights whose ranking figure is the highest so far."""
+        """Save the weights whose ranking figure is the best so far."""
         name = TASKS[runner.cfg.task].ranking
         value, best = (metrics or {}).get(name), runner.message_hub.get_info("best_figure")
-        if not runner.is_training or value is None or (best is not None and value <= best):
+        if not runner.is_training or value is None or not FIGURES[name].is_better(value, best):
             return
         runner.message_hub.update_info("best_figure", value)
         self._write(runner, Path(runner.work_dir) / BEST, runner.iter)
-        runner.logger.info(f"{BEST}: iteration {runner.iter}, {name} {value:.1f}")
+        runner.logger.info(f"{BEST}: iteration {runner.iter}, {name} {FIGURES[name].format(value)}")
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Say which run it is, and put the logs into plain containers, so that reading them needs no trust."""

@@ -44,12 +44,15 @@ class Column:
 IDENTITY = (Column("backbone", "backbone"), Column("config", "config"), Column("folder", "folder"))
 
 
-def _figure_column(figure: Figure, heading: str, kind: Literal["accuracy", "cost"]) -> Column:
-    return Column(figure.key, heading, kind, figure.title, digits=figure.digits, scale=figure.scale, best=figure.best)
+def _figure_columns(figures: Sequence[Figure], kind: Literal["accuracy", "cost"]) -> list[Column]:
+    return [
+        Column(figure.key, heading, kind, figure.title, digits=figure.digits, scale=figure.scale, best=figure.best)
+        for figure, heading in zip(figures, headings(figures), strict=True)
+    ]
 
 
 COST = (
-    *(_figure_column(figure, figure.heading, "cost") for figure in COSTS.values()),
+    *_figure_columns([*COSTS.values()], "cost"),
     Column("input", "input", title="width x height in pixels at which multiply-adds are counted"),
 )
 TRAINING = (
@@ -71,12 +74,8 @@ TRAINING = (
 
 
 def accuracy_columns(keys: Sequence[str], ranking: str) -> list[Column]:
-    """Return the columns of accuracy; the figure that ranks comes first, and one not in percent says its unit."""
-    figures = [FIGURES[key] for key in (ranking, *(key for key in keys if key != ranking))]
-    return [
-        _figure_column(figure, heading if figure.unit == "%" else f"{heading} ({figure.unit})", "accuracy")
-        for figure, heading in zip(figures, headings(figures), strict=True)
-    ]
+    """Return the columns of accuracy; the figure that ranks comes first."""
+    return _figure_columns([FIGURES[key] for key in (ranking, *(key for key in keys if key != ranking))], "accuracy")
 
 
 def time_columns(conditions: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], Column]:

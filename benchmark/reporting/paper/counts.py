@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmark.config.load import CONFIGS, complete_model, load_config
 from benchmark.data.layouts import LAYOUTS
 from benchmark.measuring.complexity import Complexity, classifier_complexity, detector_complexity
-from benchmark.records.figures import MACS, PARAMS
+from benchmark.records.figures import MACS, PARAMS, headings
 from benchmark.reporting.paper.tables import (
     QUOTED_TOLERANCE,
     PaperTable,
@@ -85,12 +85,13 @@ def _verdict(table: PaperTable, row: Row, ours: Complexity) -> str:
 
 def complexity_rows(comparisons: Sequence[Comparison]) -> list[dict[str, str]]:
     """Return one printable row per comparison: ours, the paper's, and whether they agree."""
+    params, macs = headings((PARAMS, MACS))
     return [
         {
             "backbone": c.row["label"] + (" (quoted)" if c.quoted else ""),
-            PARAMS.heading: f"{c.ours.params / PARAMS.scale:.3f}",
+            params: f"{c.ours.params / PARAMS.scale:.3f}",
             "in the paper": c.row.get("params", ""),
-            MACS.heading: f"{c.ours.macs / MACS.scale:.3f}",
+            macs: f"{c.ours.macs / MACS.scale:.3f}",
             "in the paper ": c.row.get("flops", ""),
             "agrees": c.verdict,
             **_mask_head(c.ours),

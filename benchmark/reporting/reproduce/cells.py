@@ -152,9 +152,9 @@ def columns(number: int) -> list[Column]:
             for figure, heading in zip(figures, headings(figures), strict=True)
         ),
         *(
-            Column(COST_COLUMNS[key], figure.heading, "count", key, figure.scale, _COUNT_DIGITS)
-            for key, figure in COSTS.items()
-            if COST_COLUMNS[key] in header
+            Column(COST_COLUMNS[figure.key], heading, "count", figure.key, figure.scale, _COUNT_DIGITS)
+            for figure, heading in zip(COSTS.values(), headings([*COSTS.values()]), strict=True)
+            if COST_COLUMNS[figure.key] in header
         ),
         *(column for column in _TIMES if TABLES[number].timed or column.name in header),
     ]

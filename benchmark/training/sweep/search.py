@@ -139,6 +139,8 @@ def prepare_sweep(options: Options, *, grid: str = "7x7", trials: int | None = N
     if Ability.SWEEP not in TASKS[cfg.task].can:
         known = ", ".join(task.title for task in TASKS.values() if Ability.SWEEP in task.can)
         raise UserError(f"{options.config} is a {cfg.task} config: sweeps are for {known}.")
+    if "sweep" not in cfg:
+        raise UserError(f"{options.config} has no 'sweep' with the ends of learning_rate and weight_decay to search.")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("A sweep's workers are started side by side, a device each, not with torchrun.")
     if trials is not None and trials < 1:
