@@ -32,7 +32,10 @@ from benchmark.files.checkpoints import load_checkpoint
 from benchmark.files.run_folder import checkpoint_iteration, list_checkpoints
 from benchmark.training.train import train
 
-EVERY = ("train_images=16", "val_images=6", "default_hooks.logger.interval=1", "log_processor.window_size=1")
+EVERY = (
+    *("train_images=16", "val_images=6", "default_hooks.logger.interval=1", "log_processor.window_size=1"),
+    "train_cfg.val_interval=3",
+)
 # What is trained: config -> settings that make it small. BN, momentum, dropout and augmentation are all in there.
 TRAININGS: Mapping[str, tuple[str, Sequence[str]]] = {
     "ssdlite": ("ssdlite_rexnet_x1.0", SMALL),

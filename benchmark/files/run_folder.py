@@ -10,6 +10,7 @@ LOG = "run.log"
 VIS_DATA = "vis_data"  # TensorBoard's
 BEST = "best.pth"
 _CHECKPOINT = re.compile(r"iter_(\d+)\.pth")
+OWNER = ".owner"  # locked by the process that writes into the folder
 DAMAGED = ".damaged"  # what a checkpoint's name ends in once it is set aside
 
 # What its figures were counted from, and pictures of them.
@@ -17,6 +18,9 @@ DETECTIONS = "detections.json"
 CONFUSION = "confusion.csv"
 PICTURES = "pictures"
 SHEET = "sheet.png"  # in PICTURES: all of them in one
+DRAWN = "images"  # in PICTURES: each by itself, by its place in the data set
+MARK = "drawn by rexnet-benchmark"  # in the text of every picture, which tells it from a user's own
+_HEADER = 256  # bytes of a PNG that hold its text
 
 # Measured times, anywhere.
 LATENCIES = "latency*.json"
@@ -34,7 +38,7 @@ POINT = "best.json"  # in FINAL: what it is trained with
 REPRODUCED = "reproduce"
 
 _FILES = (RESULT, DETECTIONS, CONFUSION, BEST, CONFIG, LOG)
-_FOLDERS = (VIS_DATA, PICTURES)
+_LOGGED = ("events.out.tfevents.*", "config.py")  # in VIS_DATA
 
 
 def is_run(folder: Path) -> bool:
@@ -43,10 +47,26 @@ def is_run(folder: Path) -> bool:
 
 
 def run_files(folder: Path) -> list[Path]:
-    """Return what of a run a folder holds: checkpoints, oldest first, other files, and the folders that it fills."""
+    """Return the files of a run in a folder, checkpoints first, and none of anybody else's."""
     damaged = sorted(folder.glob(f"iter_*.pth{DAMAGED}"))
-    named = (folder / name for name in (*_FILES, *_FOLDERS))
-    return [*list_checkpoints(folder), *damaged, *(path for path in named if path.exists())]
+    named = (path for name in _FILES if (path := folder / name).is_file())
+    logged = (path for pattern in _LOGGED for path in sorted((folder / VIS_DATA).glob(pattern)))
+    drawn = (path for path in sorted((folder / PICTURES).rglob("*.png")) if _is_drawn(path))
+    return [*list_checkpoints(folder), *damaged, *named, *logged, *drawn]
+
+
+def remove_run(folder: Path) -> None:
+    """Remove the files of a run, and its folders where nothing else is in them."""
+    for path in run_files(folder):
+        path.unlink()
+    for place in (folder / VIS_DATA, *sorted((folder / PICTURES).rglob("*/"), reverse=True), folder / PICTURES):
+        if place.is_dir() and not any(place.iterdir()):
+            place.rmdir()
+
+
+def _is_drawn(path: Path) -> bool:
+    with path.open("rb") as file:
+        return MARK.encode() in file.read(_HEADER)
 
 
 def checkpoint_path(folder: Path, iteration: int) -> Path:

@@ -7,7 +7,7 @@ from benchmark.config.load import config_name
 from benchmark.files.atomic import make_folder
 from benchmark.files.run_folder import RESULT
 from benchmark.records.result import Result, TrainingRecord, read_result
-from benchmark.training.plan import Plan, plan_evaluation
+from benchmark.training.plan import Plan, ownership, plan_evaluation
 
 
 def evaluate(
@@ -40,14 +40,15 @@ def evaluate(
     from benchmark.training.outcome import finish
     from benchmark.training.runner import BenchmarkRunner
 
-    for folder in (plan.work_dir, *([out.parent] if out else [])):
-        make_folder(folder)
-    runner = BenchmarkRunner.from_plan(plan)
-    runner.load_or_resume()
-    with autocast(plan.precision):
-        runner.val()
-    extras = {"out": out, "pictures": pictures, "per_class": per_class, "bootstrap": bootstrap}
-    return finish(runner, plan, _training_of(checkpoint, plan), precision=plan.precision, **extras)
+    if out:
+        make_folder(out.parent)
+    with ownership(plan):
+        runner = BenchmarkRunner.from_plan(plan)
+        runner.load_or_resume()
+        with autocast(plan.precision):
+            runner.val()
+        extras = {"out": out, "pictures": pictures, "per_class": per_class, "bootstrap": bootstrap}
+        return finish(runner, plan, _training_of(checkpoint, plan), precision=plan.precision, **extras)
 
 
 def _training_of(checkpoint: Path, plan: Plan) -> TrainingRecord | None:

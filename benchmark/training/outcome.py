@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from benchmark.config.load import config_name
 from benchmark.data.annotations import read_annotations
-from benchmark.files.run_folder import PICTURES, SHEET
+from benchmark.files.run_folder import DRAWN, PICTURES, SHEET
 from benchmark.measuring.memory import peak_memory
 from benchmark.records.result import ConfigRecord, CostRecord, DataRecord, Result, TrainingRecord
 from benchmark.training.hooks import CostHook
@@ -104,9 +104,8 @@ def _intervals(metric: "CocoAP", resamples: int) -> dict[str, tuple[float, float
 
 
 def _draw(folder: Path, cfg: Config, detections: Sequence[dict], count: int) -> None:
-    from benchmark.evaluation.pictures import contact_sheet, draw_detections
+    from benchmark.evaluation.pictures import contact_sheet, draw_detections, save_drawn
 
-    folder.mkdir(parents=True, exist_ok=True)
     dataset = cfg.val_dataloader.dataset
     root = Path(dataset.data_root)
     truth = read_annotations(root / dataset.ann_file)
@@ -115,9 +114,9 @@ def _draw(folder: Path, cfg: Config, detections: Sequence[dict], count: int) -> 
     for image in truth["images"][:count]:
         own = [detection for detection in detections if detection["image_id"] == image["id"]]
         picture = draw_detections(root / dataset.data_prefix.img / image["file_name"], own, names, SCORE_DRAWN)
-        picture.save(folder / f"{Path(image['file_name']).stem}.png")
+        save_drawn(picture, folder / DRAWN / f"{image['file_name']}.png")
         drawn.append(picture)
-    contact_sheet(drawn).save(folder / SHEET)
+    save_drawn(contact_sheet(drawn), folder / SHEET)
 
 
 def _cost(runner: "BenchmarkRunner") -> CostHook:

@@ -4,9 +4,9 @@ A command that is refused has changed nothing: whatever can be wrong is found he
 comes after.
 """
 
-import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -26,8 +26,9 @@ from benchmark.config.load import (
     identity,
     load_options,
 )
-from benchmark.files.atomic import remove_leftovers
+from benchmark.files.atomic import make_folder, remove_leftovers
 from benchmark.files.checkpoints import check_fit, load_checkpoint, load_weights, newest_intact
+from benchmark.files.ownership import owned
 from benchmark.files.run_folder import (
     DAMAGED,
     RESULT,
@@ -177,12 +178,27 @@ def check_unused(work_dir: Path, *, overwrite: bool) -> None:
             f"{work_dir} already holds a run ({found[0].name}): --resume continues it, --overwrite replaces it, "
             "--work-dir puts the new one elsewhere."
         )
+    if overwrite and not found and work_dir.is_dir() and any(work_dir.iterdir()):
+        raise UserError(
+            f"{work_dir} holds no run that --overwrite could replace, but other files: give an empty folder."
+        )
 
 
-def clear(work_dir: Path) -> None:
-    """Remove a run, and nothing that is not part of one."""
-    for path in run_files(work_dir):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+@contextmanager
+def ownership(plan: Plan) -> Iterator[None]:
+    """Own a run's folder within the block, on the main process for all of them.
+
+    Raises:
+        UserError: the folder cannot be made, another process owns it, or it has changed since it was planned.
+    """
+    if not is_main():
+        yield
+        return
+    make_folder(plan.work_dir)
+    with owned(plan.work_dir):
+        if plan.evaluates is None and not plan.replaces and plan.checkpoint is None:
+            check_unused(plan.work_dir, overwrite=False)
+        yield
 
 
 def rewind(work_dir: Path, checkpoint: Path) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from benchmark.cli import Options
-from benchmark.files.atomic import make_folder
+from benchmark.files.run_folder import remove_run
 from benchmark.records.result import Result, TrainingRecord
-from benchmark.training.plan import Plan, clear, plan_training, rewind
+from benchmark.training.plan import Plan, ownership, plan_training, rewind
 from benchmark.training.processes import is_main
 
 if TYPE_CHECKING:
@@ -62,19 +62,19 @@ def train(
     from benchmark.training.outcome import finish
     from benchmark.training.runner import BenchmarkRunner
 
-    if is_main():
-        make_folder(plan.work_dir)
-        if plan.replaces:
-            clear(plan.work_dir)
-        if plan.checkpoint:
-            rewind(plan.work_dir, plan.checkpoint)
-    runner = BenchmarkRunner.from_plan(plan)
-    if plan.cfg.get("demo") and plan.cfg.model.backbone.get("norm_eval") is False:
-        runner.logger.info("The backbone's BN is trained, not frozen: the demo begins with random weights.")
-    for hook in hooks:
-        runner.register_hook(hook)
-    runner.train()
-    return finish(runner, plan, _training_record(runner, plan), pictures=pictures)
+    with ownership(plan):
+        if is_main():
+            if plan.replaces:
+                remove_run(plan.work_dir)
+            if plan.checkpoint:
+                rewind(plan.work_dir, plan.checkpoint)
+        runner = BenchmarkRunner.from_plan(plan)
+        if plan.cfg.get("demo") and plan.cfg.model.backbone.get("norm_eval") is False:
+            runner.logger.info("The backbone's BN is trained, not frozen: the demo begins with random weights.")
+        for hook in hooks:
+            runner.register_hook(hook)
+        runner.train()
+        return finish(runner, plan, _training_record(runner, plan), pictures=pictures)
 
 
 def _training_record(runner: "BenchmarkRunner", plan: Plan) -> TrainingRecord:

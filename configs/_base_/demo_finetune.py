@@ -10,7 +10,7 @@ image_size = 96  # px
 resize = 108  # px
 workers = 2
 
-demo = dict(module="benchmark.data.coco.demo.class_folders", data_root="data/demo_finetune")
+demo = dict(module="benchmark.data.demo.class_folders", data_root="data/demo_finetune")
 dataset_name = "demo"
 train_images = 80  # pictures whose objects are cut out
 val_images = 80

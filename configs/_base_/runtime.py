@@ -11,7 +11,7 @@ default_hooks = dict(
     runtime_info=dict(type="RuntimeInfoHook"),
     timer=dict(type="IterTimerHook"),
     sampler_seed=dict(type="DistSamplerSeedHook"),
-    logger=dict(type="LoggerHook", interval=log_interval, interval_exp_name=10**9),
+    logger=dict(type="LoggerHook", interval=log_interval, interval_exp_name=10**9, log_metric_by_epoch=False),
     param_scheduler=dict(type="ParamSchedulerHook"),
     checkpoint=dict(type="AtomicCheckpointHook", interval=checkpoint_interval, keep=checkpoints_kept),
 )

@@ -132,8 +132,10 @@ def test_all_checkpoints_damaged_is_named(run, demo_data, tmp_path):
 
 def test_another_config_other_data_and_another_seed_are_refused(run, demo_data, tmp_path):
     folder = copy(run, tmp_path)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(UserError, match=r"optim_wrapper\.optimizer\.lr: 0\.014 then, 0\.5 now"):
         train(options(demo_data, folder, "optim_wrapper.optimizer.lr=0.5"), steps=3, resume=True)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     with pytest.raises(UserError, match=r"seed: 0 then, 1 now"):
         train(options(demo_data, folder), steps=3, resume=True, seed=1)
     with pytest.raises(UserError, match=r"train_dataloader.batch_size: 4 then, 2 now"):
@@ -180,7 +182,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(run, demo_data, tmp_path):
     assert process.exitcode == 1
     assert re.search(r"Could not write .*iter_3\.pth.*intact: make room.*--resume", (folder / "error.txt").read_text())
     assert newest_intact(folder) == (folder / "iter_2.pth", [])
-    assert not list(folder.glob(".*"))
+    assert not list(folder.glob(".*.tmp"))
 
 
 def test_a_folder_that_cannot_be_written_is_named(demo_data, tmp_path):

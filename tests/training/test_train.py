@@ -1,6 +1,7 @@
 """Training and evaluating a detector: resuming, repeating, and the faults a run meets."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -15,8 +16,10 @@ from backbones.tensors import file_sha256
 from benchmark.cli import Options
 from benchmark.config.load import CONFIGS, load_config
 from benchmark.evaluation.coco_ap import STATS
+from benchmark.files import ownership
 from benchmark.files.atomic import write_atomically
 from benchmark.files.checkpoints import load_checkpoint
+from benchmark.files.ownership import owned
 from benchmark.files.run_folder import list_checkpoints
 from benchmark.records.figures import format_figures
 from benchmark.records.result import CheckpointRecord, Result, read_result
@@ -60,7 +63,7 @@ def test_a_run_is_one_folder(run):
     assert read_result(work_dir / "result.json") == result
     assert [path.name for path in list_checkpoints(work_dir)] == ["iter_2.pth", "iter_4.pth"]
     assert {path.name for path in work_dir.iterdir()} >= {"config.py", "run.log", "vis_data", "pictures"}
-    assert len(list((work_dir / "pictures").glob("*.png"))) == 3  # two pictures and the sheet
+    assert len(list((work_dir / "pictures").rglob("*.png"))) == 3  # two pictures and the sheet
     assert len(losses(work_dir)) == 4
 
 
@@ -122,10 +125,28 @@ def test_overwriting_waits_until_the_new_run_can_begin(run, demo_data, tmp_path)
     with pytest.raises(UserError, match="Unknown backbone"):
         train(options(demo_data, tmp_path, "model.backbone.name=rexnet_x9"), steps=4, overwrite=True)
     assert (tmp_path / "iter_4.pth").exists()
-    (tmp_path / "mine.txt").write_text("mine")
+    mine = ("mine.txt", "pictures/my_holiday.png", "pictures/sheet.jpg", "vis_data/notes.txt")
+    for name in mine:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
     train(options(demo_data, tmp_path), steps=2, overwrite=True)
     assert [path.name for path in list_checkpoints(tmp_path)] == ["iter_2.pth"]
-    assert (tmp_path / "mine.txt").exists()
+    assert all((tmp_path / name).read_text() == "mine" for name in mine)
+
+
+def test_a_folder_that_holds_no_run_is_not_overwritten(demo_data, tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(UserError, match="holds no run that --overwrite could replace"):
+        train(options(demo_data, tmp_path), steps=2, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_folder_in_use_is_refused_and_left_alone(demo_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(ownership, "_PATIENCE", 0.0)
+    with owned(tmp_path):
+        with pytest.raises(UserError, match=rf"is in use by process {os.getpid()} on .* since 20"):
+            train(options(demo_data, tmp_path), steps=2)
+        assert [path.name for path in tmp_path.iterdir()] == [".owner"]
 
 
 def test_nothing_to_resume_is_named(demo_data, tmp_path):
