@@ -21,7 +21,7 @@ TIMM_PREFIX = "timm:"
 _NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*(_x\d+\.\d+)?")
 
 
-def _read_families() -> dict[str, Entry]:
+def read_families() -> dict[str, Entry]:
     """Return the rows of all families, in the order of their files.
 
     Raises:
@@ -38,7 +38,7 @@ def _read_families() -> dict[str, Entry]:
     return rows
 
 
-CATALOGUE = _read_families()
+CATALOGUE = read_families()
 
 
 def list_backbones() -> list[str]:

@@ -35,7 +35,7 @@ class Published:
     Attributes:
         params: in millions.
         macs: multiply-adds in billions.
-        source: table and paper.
+        source: where in the paper.
     """
 
     params: float
@@ -63,7 +63,7 @@ class Entry:
         timm: timm's name of the same network, whose ImageNet weights fit; None where timm has none.
         package: (installed package, file in it) that carries ImageNet weights; it goes before timm's.
         url: of a file of ImageNet weights where neither of these has any.
-        licence: of the weights, where it is known.
+        licence: of timm's or the URL's weights, where it is known.
         published: params and multiply-adds as the paper states them.
 
     Raises:

@@ -61,7 +61,7 @@ def _imagenet(name: str, entry: Entry) -> tuple[dict[str, Tensor], str]:
     licence = f" (licence {entry.licence})" if entry.licence else ""
     package, file = entry.package or ("", "")
     if package and (spec := importlib.util.find_spec(package)):
-        return read_state_dict(Path(spec.origin).parent / file), f"package {package}{licence}"
+        return read_state_dict(Path(spec.origin).parent / file), f"package {package}"
     if entry.timm and timm.get_pretrained_cfg(entry.timm).has_weights:
         return _from_timm(name, entry.timm), f"timm {entry.timm}{licence}"
     if entry.url:

@@ -1,43 +1,39 @@
 """timm's models: the rows that need no family of their own, and a reader that makes an entry of any other."""
 
 import functools
+from typing import Any
 
 import timm
 import torch
 from torch import nn
 
-from backbones.entry import Channels, Entry, Preprocessing, Published, Taps
+from backbones.entry import Channels, Entry, Preprocessing, Taps
 from backbones.errors import UserError, did_you_mean
 
 _PYRAMID = (4, 8, 16, 32)
 _DRY_RUN_SIDE = 320  # px
 
 
-def timm_entry(
-    model: str,
-    paper: str,
-    channels: Channels | None,
-    ssdlite: Taps | None,
-    *,
-    why_not: str = "",
-    resolution: int = 224,
-    package: tuple[str, str] | None = None,
-    published: Published | None = None,
-) -> Entry:
-    """Return the entry of a model of timm; preprocessing and licence of its weights are in timm's record of them."""
+def timm_entry(model: str, paper: str, channels: Channels | None, ssdlite: Taps | None, **more: Any) -> Entry:
+    """Return the entry of a model of timm; preprocessing and licence of its weights are in timm's record of them.
+
+    Args:
+        model: timm's name.
+        paper: as in ``Entry``, like the rest.
+        channels: likewise.
+        ssdlite: likewise.
+        more: other fields of ``Entry``.
+    """
     record = timm.get_pretrained_cfg(model)
     return Entry(
         functools.partial(timm.create_model, model),
         paper,
         channels,
         ssdlite,
-        why_not,
-        resolution,
-        Preprocessing(tuple(record.mean), tuple(record.std), record.interpolation, record.crop_pct),
+        preprocessing=Preprocessing(tuple(record.mean), tuple(record.std), record.interpolation, record.crop_pct),
         timm=model,
-        package=package,
         licence=record.license,
-        published=published,
+        **more,
     )
 
 

@@ -108,6 +108,17 @@ def test_a_file_that_was_cut_off_is_refused(name, keep, tmp_path):
     assert_refused(path, "is not a file of weights")
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello world\n", b"<html>404</html>", b"version https://git-lfs.github.com/spec/v1\n", b"\x00" * 512],
+    ids=["empty", "text", "html", "lfs pointer", "zeros"],
+)
+def test_a_file_of_another_kind_is_named(content, suffix, tmp_path):
+    (tmp_path / f"weights{suffix}").write_bytes(content)
+    assert_refused(tmp_path / f"weights{suffix}", "is not a file of weights")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -194,13 +205,19 @@ class Calls:
         return self.call
 
 
-@pytest.mark.parametrize("save", [torch.save, save_legacy])
+def save_pickle(content: dict, path: Path) -> None:
+    path.write_bytes(pickle.dumps(content, protocol=2))
+
+
+@pytest.mark.parametrize("save", [torch.save, save_legacy, save_pickle])
 @pytest.mark.parametrize("read", [read_state_dict, read_tensors])
 def test_code_is_refused_and_named(save, read, tmp_path):
     marker, path = tmp_path / "marker", tmp_path / "weights.pth"
-    save({**STATE, "evil": Calls(os.mkdir, str(marker))}, path)
+    save({"evil": Calls(os.mkdir, str(marker)), **STATE}, path)
     assert_refused(path, "posix.mkdir", "could run code, so it was not read", read=read)
     assert not marker.exists()
+    pickle.loads(pickle.dumps(Calls(os.mkdir, str(marker))))
+    assert marker.exists()  # that is, it would have run
 
 
 def test_what_training_loops_save_beside_the_weights_is_not_made(tmp_path, monkeypatch):

@@ -2,8 +2,6 @@ import importlib
 import importlib.util
 import json
 import logging
-import os
-import pickle
 import re
 from collections import defaultdict
 from collections.abc import Callable
@@ -446,65 +444,7 @@ def test_another_backbones_file_is_refused(tmp_path):
         load(build_network(SMALL), SMALL, tmp_path / "weights.pth")
 
 
-# --- files that are none ---
-
-
-class Malicious:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.marker}",)
-
-
-@pytest.mark.parametrize("plain_pickle", [False, True])
-def test_a_pickle_that_runs_code_is_refused_and_does_not_run(plain_pickle, source, tmp_path):
-    marker, path = tmp_path / "marker", tmp_path / "weights.pth"
-    state = {**source.state_dict(), "evil": Malicious(marker)}
-    path.write_bytes(pickle.dumps(state, protocol=2)) if plain_pickle else torch.save(state, path)
-    with pytest.raises(UserError, match=r"weights\.pth .*could run code, so it was not read"):
-        load(build_network(SMALL), SMALL, path)
-    assert not marker.exists()
-    pickle.loads(pickle.dumps(Malicious(marker)))
-    assert marker.exists()  # that is, it would have run
-
-
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"hello world\n", b"<html>404</html>", b"version https://git-lfs.github.com/spec/v1\n", b"\x00" * 512],
-    ids=["empty", "text", "html", "lfs pointer", "zeros"],
-)
-def test_a_file_of_another_kind_is_a_user_error(content, suffix, tmp_path):
-    path = tmp_path / f"weights{suffix}"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=r"weights\.(pth|safetensors) is not") as raised:
-        load(build_network(SMALL), SMALL, path)
-    assert len(str(raised.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_a_truncated_file_is_a_user_error(suffix, source, tmp_path):
-    path = tmp_path / f"weights{suffix}"
-    save_file(source.state_dict(), path) if suffix == ".safetensors" else torch.save(source.state_dict(), path)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(UserError, match=r"weights\.(pth|safetensors) is not") as raised:
-        load(build_network(SMALL), SMALL, path)
-    assert len(str(raised.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ([1, 2], "holds a list, expected a state dict"),
-        ({"epoch": 3}, "holds no tensors, expected a state dict"),
-        ({"state_dict": {}}, "holds no tensors, expected a state dict"),
-    ],
-)
-def test_a_file_without_a_state_dict_is_a_user_error(content, message, tmp_path):
-    torch.save(content, tmp_path / "weights.pth")
-    with pytest.raises(UserError, match=message):
-        load(build_network(SMALL), SMALL, tmp_path / "weights.pth")
+# --- files that are none: what the reader refuses is tested in test_tensors ---
 
 
 @pytest.mark.parametrize("name", ["absent.pth", "", "folder"])
