@@ -34,14 +34,14 @@ demo: $(STAMP)   ## train SSDLite on generated data, then print the leaderboard 
 
 demo-all: $(STAMP) ## train one config of each detector on generated data, then print one leaderboard (under 20 minutes on 2 cores)
 	for name in ssdlite faster_rcnn mask_rcnn; do \
-	  $(BIN)/python tools/train.py configs/$${name}_rexnet_x1.0.py --demo --overwrite --pictures 8 --work-dir work_dirs/demo_all/$$name || exit 1; \
+	  $(BIN)/python tools/train.py configs/$${name}.py --backbone rexnet_x1.0 --demo --overwrite --pictures 8 --work-dir work_dirs/demo_all/$$name || exit 1; \
 	done
 	@echo
 	$(BIN)/python tools/summarize.py work_dirs/demo_all
 
 demo-finetune: $(STAMP)  ## fine-tune ImageNet's weights beside random ones on generated data (about a minute)
-	$(BIN)/python tools/train.py configs/finetune_imagefolder_efficientnet_lite0.py --demo --overwrite --work-dir work_dirs/demo_finetune/imagenet
-	$(BIN)/python tools/train.py configs/finetune_imagefolder_efficientnet_lite0.py --demo --overwrite --work-dir work_dirs/demo_finetune/scratch --pretrained none
+	$(BIN)/python tools/train.py configs/finetune.py --dataset imagefolder --backbone efficientnet_lite0 --demo --overwrite --work-dir work_dirs/demo_finetune/imagenet
+	$(BIN)/python tools/train.py configs/finetune.py --dataset imagefolder --backbone efficientnet_lite0 --demo --overwrite --work-dir work_dirs/demo_finetune/scratch --pretrained none
 	$(BIN)/python tools/summarize.py work_dirs/demo_finetune
 
 test: $(STAMP)   ## run the test suite

@@ -4,15 +4,19 @@ import argparse
 import contextlib
 import dataclasses
 import os
+import re
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from backbones.errors import UserError, describe
+
+MOST = 2**31 - 1  # of any whole number: what 32 bits hold
+FEWEST_RESAMPLES = 100  # below, the ends of a 95% interval are single resamples
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,16 @@ class Options:
     launcher: str = "auto"
     batch_size: int | None = None
     allow_partial: bool = False
+    backbone: str | None = None
+    dataset: str | None = None
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2."""
+        self.exit(2, f"error: {message}; --help lists the options\n")
 
 
 def run(main: Callable[[], None]) -> None:
@@ -63,17 +77,69 @@ def _leave(message: str, status: int) -> None:
     os._exit(status)
 
 
-def config_parser(description: str, *, checkpoint: bool) -> argparse.ArgumentParser:
+def whole_number(low: int, high: int = MOST) -> Callable[[str], int]:
+    """Return the type of an argument that is a whole number in low..high."""
+
+    def parse(text: str) -> int:
+        if not (re.fullmatch(r"[+-]?\d{1,20}", text) and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(f"takes a whole number in {low}..{high}, found {text!r}")
+        return int(text)
+
+    return parse
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """Return the type of an argument that is a number in low..high."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"takes a number in {low:g}..{high:g}, found {text!r}")
+        return value
+
+    return parse
+
+
+def add_config_choices(parser: argparse.ArgumentParser) -> None:
+    """Add the options that complete a template."""
+    parser.add_argument("--backbone", metavar="NAME", help="of the catalogue, or timm:NAME (default: the config's)")
+    parser.add_argument("--dataset", metavar="NAME", help="of a template (default: its own)")
+
+
+def add_config_changes(parser: argparse.ArgumentParser) -> None:
+    """Add the options that change a config."""
+    add_config_choices(parser)
+    parser.add_argument(
+        "--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change the config"
+    )
+    parser.add_argument("--demo", action="store_true", help="generated data and a short schedule over any config")
+
+
+def add_data_root(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the place of the data."""
+    parser.add_argument("--data-root", type=Path, help="folder of the data (default: DATA_ROOT, then the config's)")
+
+
+def add_batch_size(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the images that a process takes at once."""
+    parser.add_argument(
+        "--batch-size", type=whole_number(1), metavar="N", help="images a process (default: the config's)"
+    )
+
+
+def config_parser(description: str, *, checkpoint: bool) -> Parser:
     """Return a parser with the options of every tool that runs a config."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a file of configs/")
     if checkpoint:
         parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a .pth file of a run")
     parser.add_argument("--work-dir", type=Path, help="folder of the run")
-    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change the config")
-    parser.add_argument("--data-root", type=Path, help="folder of the data (default: DATA_ROOT, then the config's)")
-    parser.add_argument("--demo", action="store_true", help="generated data and a short schedule over any config")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="images a process (default: the config's)")
+    add_config_changes(parser)
+    add_data_root(parser)
+    add_batch_size(parser)
     parser.add_argument(
         "--allow-partial", action="store_true", help="accept fewer images than the official ones; results say so"
     )
@@ -83,19 +149,26 @@ def config_parser(description: str, *, checkpoint: bool) -> argparse.ArgumentPar
     return parser
 
 
-def detector_evaluation_parser(description: str) -> argparse.ArgumentParser:
+def detector_evaluation_parser(description: str) -> Parser:
     """Return a parser with the options of the tools that evaluate a detector."""
     parser = config_parser(description, checkpoint=True)
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="save the detections in COCO's results format")
-    parser.add_argument("--pictures", type=int, default=0, metavar="N", help="draw detections on N pictures")
+    parser.add_argument(
+        "--pictures", type=whole_number(0), default=0, metavar="N", help="draw detections on N pictures"
+    )
     parser.add_argument("--per-class", action="store_true", help="print and keep AP by class")
     parser.add_argument(
-        "--bootstrap", type=int, default=0, metavar="N", help="95%% intervals from so many draws of the images"
+        "--bootstrap",
+        type=whole_number(FEWEST_RESAMPLES),
+        default=0,
+        metavar="N",
+        help="95%% intervals from so many draws of the images",
     )
     return parser
 
 
 def pop_options(args: dict[str, Any]) -> Options:
     """Take the common options out of parsed arguments."""
-    args.pop("local_rank")  # older launchers pass it; torchrun sets the environment
-    return Options(**{field.name: args.pop(field.name) for field in dataclasses.fields(Options)})
+    args.pop("local_rank", None)  # older launchers pass it; torchrun sets the environment
+    names = [field.name for field in dataclasses.fields(Options) if field.name in args]
+    return Options(**{name: args.pop(name) for name in names})

@@ -1,5 +1,5 @@
 """Faster R-CNN + FPN on ResNet50, a row of Table 7."""
 
-_base_ = "./_base_/faster_rcnn.py"
+_base_ = "./faster_rcnn.py"
 
 model = dict(backbone=dict(name="resnet50"))

@@ -1,5 +1,5 @@
 """Faster R-CNN + FPN on ReXNet x1.0, a row of Table 7."""
 
-_base_ = "./_base_/faster_rcnn.py"
+_base_ = "./faster_rcnn.py"
 
 model = dict(backbone=dict(name="rexnet_x1.0"))

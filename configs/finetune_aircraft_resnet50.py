@@ -1,5 +1,5 @@
 """ResNet50 fine-tuned on Aircraft, a row of Table 8."""
 
-_base_ = "./_base_/finetune_aircraft.py"
+_base_ = "./_base_/data/finetune_aircraft.py"
 
 model = dict(backbone=dict(name="resnet50"))

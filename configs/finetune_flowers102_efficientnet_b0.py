@@ -1,5 +1,5 @@
 """EfficientNet-B0 fine-tuned on Flowers-102, a row of Table 8."""
 
-_base_ = "./_base_/finetune_flowers102.py"
+_base_ = "./_base_/data/finetune_flowers102.py"
 
 model = dict(backbone=dict(name="efficientnet_b0"))

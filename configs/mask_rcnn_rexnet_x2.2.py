@@ -1,5 +1,5 @@
 """Mask R-CNN + FPN on ReXNet x2.2, a row of Table 9."""
 
-_base_ = "./_base_/mask_rcnn.py"
+_base_ = "./mask_rcnn.py"
 
 model = dict(backbone=dict(name="rexnet_x2.2"))

@@ -1,5 +1,5 @@
 """SSDLite on EfficientNet-B0, a row of Table 6."""
 
-_base_ = "./_base_/ssdlite.py"
+_base_ = "./ssdlite.py"
 
 model = dict(backbone=dict(name="efficientnet_b0"))

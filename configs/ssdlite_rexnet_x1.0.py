@@ -1,5 +1,5 @@
 """SSDLite on ReXNet x1.0, a row of Table 6."""
 
-_base_ = "./_base_/ssdlite.py"
+_base_ = "./ssdlite.py"
 
 model = dict(backbone=dict(name="rexnet_x1.0"))

@@ -19,7 +19,8 @@ import numpy as np
 import orjson
 from PIL import Image
 
-from benchmark.config.load import CONFIGS, load_data_config
+from benchmark.config.load import load_data_config
+from benchmark.config.names import CONFIGS
 
 SPLITS = {"train2017": (1, 118_287, 860_001), "val2017": (200_001, 5_000, 36_781)}  # first id, images, objects
 SIZES = ((640, 480), (480, 640), (640, 427), (427, 640), (500, 375), (375, 500), (640, 360), (612, 612))
@@ -61,7 +62,7 @@ def make_data(root: Path) -> None:
 
 
 def annotations(first: int, images: int, objects: int) -> bytes:
-    names = load_data_config("coco").classes
+    names = load_data_config("coco").val_dataloader.dataset.metainfo.classes
     rng = np.random.default_rng(0)
     owners = (first + np.sort(rng.integers(0, images, objects))).tolist()
     boxes = rng.uniform((0, 0, 0.02, 0.02), (0.5, 0.5, 0.5, 0.5), (objects, 4))  # in parts of the picture

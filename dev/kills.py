@@ -27,7 +27,7 @@ from mmengine.hooks import Hook
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from benchmark.cli import Options
-from benchmark.config.load import CONFIGS
+from benchmark.config.names import CONFIGS
 from benchmark.files.checkpoints import load_checkpoint
 from benchmark.files.run_folder import checkpoint_iteration, list_checkpoints
 from benchmark.training.train import train
@@ -36,14 +36,11 @@ EVERY = (
     *("train_images=16", "val_images=6", "default_hooks.logger.interval=1", "log_processor.window_size=1"),
     "train_cfg.val_interval=3",
 )
-# What is trained: config -> settings that make it small. BN, momentum, dropout and augmentation are all in there.
-TRAININGS: Mapping[str, tuple[str, Sequence[str]]] = {
-    "ssdlite": ("ssdlite_rexnet_x1.0", SMALL),
-    "mask_rcnn": ("mask_rcnn_rexnet_x1.0", SMALL),
-    "finegrained": (
-        "finetune_imagefolder_efficientnet_lite0",
-        ("model.backbone.name=mobilenet_v3_small", "model.backbone.pretrained=None"),
-    ),
+# What is trained: template and its data set. BN, momentum, dropout and augmentation are all in there.
+TRAININGS: Mapping[str, tuple[str, str]] = {
+    "ssdlite": ("ssdlite", "coco"),
+    "mask_rcnn": ("mask_rcnn", "coco"),
+    "finegrained": ("finetune", "imagefolder"),
 }
 
 
@@ -80,15 +77,16 @@ def _save_half(save: Callable, folder: str, name: str, **kwargs: Any) -> None:
 
 
 def settings(name: str, work_dir: Path, data_root: Path, workers: int) -> Options:
-    config, small = TRAININGS[name]
+    template, dataset = TRAININGS[name]
     loaders = [f"{loader}_dataloader.num_workers={workers}" for loader in ("train", "val")]
     return Options(
-        config=CONFIGS / f"{config}.py",
+        config=CONFIGS / f"{template}.py",
+        dataset=dataset,
         work_dir=work_dir,
         data_root=data_root,
         demo=True,
         batch_size=4,
-        cfg_options=[*small, *EVERY, *loaders],
+        cfg_options=[*SMALL, *EVERY, *loaders],
     )
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import nn
 
-from benchmark.config.load import CONFIGS, complete_model, load_config
+from benchmark.config.complete import complete_model
+from benchmark.config.load import load_config
+from benchmark.config.names import CONFIGS
 from benchmark.models.build import build_model
 from benchmark.records.result import Result
 from benchmark.training.registration import register
@@ -20,9 +23,9 @@ REPOSITORY = CONFIGS.parent
 SMALL = ("model.backbone.name=mobilenet_v3_small", "model.backbone.pretrained=None")
 
 
-def small_config(config: str = "ssdlite_mobilenet_v3_large", *options: str) -> Config:
+def small_config(config: str = "ssdlite", *options: str, **changes: Any) -> Config:
     """A detector's config with the catalogue's smallest backbone and random weights."""
-    cfg = load_config(CONFIGS / f"{config}.py", options=(*SMALL, *options))
+    cfg = load_config(CONFIGS / f"{config}.py", options=(*SMALL, *options), **changes)
     complete_model(cfg)
     return cfg
 

@@ -3,7 +3,8 @@
 import pytest
 from helpers import REPOSITORY
 
-from benchmark.config.load import CONFIGS, load_config
+from benchmark.config.load import load_config
+from benchmark.config.names import CONFIGS, list_leaves
 from benchmark.reporting.paper.tables import TABLES, table_task
 from benchmark.tasks import TASKS
 
@@ -24,5 +25,5 @@ def test_no_table_is_of_two_tasks():
 
 @pytest.mark.parametrize("name", TASKS)
 def test_the_default_data_are_those_of_one_of_its_configs(name, tmp_path):
-    configs = [load_config(path, data_root=tmp_path) for path in CONFIGS.glob("*.py")]
+    configs = [load_config(path, data_root=tmp_path) for path in list_leaves()]
     assert TASKS[name].data in {cfg.dataset_name for cfg in configs if cfg.task == name}

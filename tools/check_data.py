@@ -3,23 +3,21 @@
 An error is what a training or an evaluation refuses; a warning says how it gets by. Exit status 1 if there is an error.
 """
 
-import argparse
 import dataclasses
 import json
 import sys
 from pathlib import Path
 
-from benchmark.cli import run
+from benchmark.cli import Parser, add_config_changes, add_data_root, run
 
 
 def main() -> None:
     """Read the arguments, check, and print one table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("data", metavar="NAME|CONFIG", help="coco, food101, cars, aircraft, flowers102, imagefolder")
-    parser.add_argument("--data-root", type=Path, help="folder of the data (default: DATA_ROOT, then the config's)")
+    add_config_changes(parser)
+    add_data_root(parser)
     parser.add_argument("--allow-partial", action="store_true", help="accept fewer images than the official ones")
-    parser.add_argument("--demo", action="store_true", help="of a config: check its generated data")
-    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change the config")
     parser.add_argument("--decode", action="store_true", help="decode every picture too, and compare their content")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     args = vars(parser.parse_args())
@@ -30,14 +28,10 @@ def main() -> None:
     from benchmark.config.load import DATA_CONFIGS, load_config, load_data_config
     from benchmark.preflight import Depth, Preflight, table_row
 
-    options, demo = args.pop("cfg_options"), args.pop("demo")
-    if name in DATA_CONFIGS and (options or demo):
-        parser.error("--demo and --cfg-options belong to a config, not to a data set's name")
-    cfg = (
-        load_data_config(name, **args)
-        if name in DATA_CONFIGS
-        else load_config(Path(name), options=options, demo=demo, **args)
-    )
+    changes = {key: args.pop(key) for key in ("backbone", "dataset", "demo")} | {"options": args.pop("cfg_options")}
+    if name in DATA_CONFIGS and any(changes.values()):
+        parser.error("--backbone, --dataset, --demo and --cfg-options belong to a config, not to a data set's name")
+    cfg = load_data_config(name, **args) if name in DATA_CONFIGS else load_config(Path(name), **changes, **args)
     rows = list(Preflight(cfg, depth=Depth.DECODE if decode else Depth.FULL).rows())
     if as_json:
         print(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))

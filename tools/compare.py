@@ -3,17 +3,19 @@
 import argparse
 from pathlib import Path
 
-from benchmark.cli import run
+from benchmark.cli import FEWEST_RESAMPLES, Parser, run, whole_number
 
 
 def main() -> None:
     """Read the arguments, compare and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("a", type=Path, metavar="RESULT_A", help="a run's folder, or its result.json")
     parser.add_argument("b", type=Path, metavar="RESULT_B", help="likewise")
     parser.add_argument("--annotations", type=Path, metavar="FILE", help="default: what A's config.py names")
-    parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="draws of the images")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument(
+        "--resamples", type=whole_number(FEWEST_RESAMPLES), default=1000, metavar="N", help="draws of the images"
+    )
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="of the draws")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = vars(parser.parse_args())
 

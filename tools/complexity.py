@@ -1,20 +1,22 @@
 """Count params and multiply-adds of configs by part, or compare our counts with a table of the paper."""
 
-import argparse
 import json
 from pathlib import Path
 
-from benchmark.cli import run
+from benchmark.cli import Parser, add_config_choices, run
 from benchmark.reporting.paper.tables import TABLES
 
 
 def main() -> None:
     """Read the arguments, count and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("configs", type=Path, nargs="*", metavar="CONFIG", help="default: all of configs/")
+    parser = Parser(description=__doc__)
+    parser.add_argument("configs", type=Path, nargs="*", metavar="CONFIG", help="default: the leaves of configs/")
+    add_config_choices(parser)
     parser.add_argument("--table", type=int, choices=sorted(TABLES), help="a table of the paper")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
+    if (args.backbone or args.dataset) and not args.configs:
+        parser.error("--backbone and --dataset belong to a CONFIG")
 
     from tabulate import tabulate
 
@@ -22,7 +24,8 @@ def main() -> None:
     from benchmark.reporting.paper.counts import compare_complexity, complexity_rows, describe_table
 
     if args.table is None:
-        rows, footer = config_rows(args.configs), "Params in millions, multiply-adds in billions at the input (H x W)."
+        rows = config_rows(args.configs, backbone=args.backbone, dataset=args.dataset)
+        footer = "Params in millions, multiply-adds in billions at the input (H x W)."
     else:
         rows, footer = complexity_rows(compare_complexity(args.table)), describe_table(args.table)
     print(

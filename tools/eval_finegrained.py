@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmark.cli import config_parser, pop_options, run
+from benchmark.cli import config_parser, pop_options, run, whole_number
 
 
 def main() -> None:
@@ -11,7 +11,7 @@ def main() -> None:
     parser.add_argument("--confusion", type=Path, metavar="FILE.csv", help="save the confusion matrix, in images")
     parser.add_argument("--per-class", action="store_true", help="print and keep the accuracy by class")
     parser.add_argument(
-        "--worst", type=int, default=0, metavar="N", help="print the N classes with the lowest accuracy"
+        "--worst", type=whole_number(0), default=0, metavar="N", help="print the N classes with the lowest accuracy"
     )
     args = vars(parser.parse_args())
 

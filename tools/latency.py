@@ -3,33 +3,44 @@
 import argparse
 import dataclasses
 
-from benchmark.cli import run
+from benchmark.cli import Parser, add_config_choices, run, whole_number
 from benchmark.reporting.paper.tables import PAIRED_TABLE
 
 
 def main() -> None:
     """Read the arguments, measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="CONFIG|BACKBONE", help="ratios are to the first")
+    add_config_choices(parser)
     parser.add_argument("--table", type=int, choices=(PAIRED_TABLE,), help="the networks of the paper's table instead")
-    parser.add_argument("--batch-size", type=int, nargs="+", metavar="N", help="default: 1; for a table the paper's")
     parser.add_argument(
-        "--input", type=int, nargs="+", metavar="PX", help="height and width, or one side (default: each model's own)"
+        "--batch-size", type=whole_number(1), nargs="+", metavar="N", help="default: 1; for a table the paper's"
+    )
+    parser.add_argument(
+        "--input",
+        type=whole_number(1, 65_536),
+        nargs="+",
+        metavar="PX",
+        help="height and width, or one side (default: each model's own)",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--threads", type=int, metavar="N", help="of the CPU (default: PyTorch's choice)")
+    parser.add_argument(
+        "--threads", type=whole_number(1, 4096), metavar="N", help="of the CPU (default: PyTorch's choice)"
+    )
     parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
     parser.add_argument("--memory-format", choices=("channels_last", "contiguous_format"), default="channels_last")
     parser.add_argument("--compile", action="store_true", help="by torch.compile")
     parser.add_argument("--fold-bn", action="store_true", help="fold batch normalisation into convolutions")
     parser.add_argument("--with-postprocessing", action="store_true", help="time detectors with box decoding and NMS")
-    parser.add_argument("--runs", type=int, default=50, metavar="N", help="timed rounds")
+    parser.add_argument("--runs", type=whole_number(1), default=50, metavar="N", help="timed rounds")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
     if bool(args.models) == bool(args.table):
         parser.error("give models or --table")
     if args.input and len(args.input) > 2:
         parser.error("--input takes height and width, or one side")
+    if (args.backbone or args.dataset) and not any(model.endswith(".py") for model in args.models):
+        parser.error("--backbone and --dataset belong to a CONFIG")
 
     from tabulate import tabulate
     from torch.cuda import is_available

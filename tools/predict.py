@@ -1,36 +1,35 @@
 """Draw a detector's boxes or masks on pictures of your own, and write them in COCO's results format."""
 
-import argparse
 import sys
 from pathlib import Path
 
-from benchmark.cli import run
+from benchmark.cli import Parser, add_batch_size, add_config_changes, add_data_root, number, pop_options, run
 
 
 def main() -> None:
     """Read the arguments, predict, and name the pictures that could not be read."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a file of configs/")
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a .pth file of a run")
     parser.add_argument("source", type=Path, metavar="IMAGE_OR_FOLDER", help="a picture, or a folder and all below it")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or an empty folder")
     parser.add_argument(
-        "--score-threshold", type=float, default=0.3, metavar="S", help="lowest score drawn, in 0..1 (default: 0.3)"
+        "--score-threshold",
+        type=number(0, 1),
+        default=0.3,
+        metavar="S",
+        help="lowest score drawn, in 0..1 (default: 0.3)",
     )
-    parser.add_argument("--batch-size", type=int, metavar="N", help="pictures at once (default: the config's)")
+    add_batch_size(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
-    parser.add_argument("--demo", action="store_true", help="the checkpoint was trained with --demo")
-    parser.add_argument("--data-root", type=Path, help="annotations there, if any, decide the category ids")
-    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="change the config")
+    add_config_changes(parser)
+    add_data_root(parser)
     args = vars(parser.parse_args())
 
-    from benchmark.cli import Options
     from benchmark.inference.predict import predict
 
-    common = ("config", "cfg_options", "data_root", "demo", "precision", "batch_size")
-    options = Options(**{name: args.pop(name) for name in common})
-    found = predict(options, **args)
+    found = predict(pop_options(args), **args)
     print(f"{found.detections} detections in {found.pictures} pictures are in {args['out']}")
     if found.not_finite:
         print(f"left out {found.not_finite} detections whose score or box is not finite", file=sys.stderr)

@@ -8,13 +8,13 @@ import json
 import sys
 from pathlib import Path
 
-from benchmark.cli import run
+from benchmark.cli import Parser, add_data_root, run, whole_number
 from benchmark.reporting.paper.tables import TABLES
 
 
 def main() -> None:
     """Read the arguments, measure if asked to, and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("table", choices=[f"table{number}" for number in TABLES])
     parser.add_argument(
         "folders", type=Path, nargs="*", default=[Path("work_dirs")], metavar="DIR", help="where runs and times lie"
@@ -24,12 +24,17 @@ def main() -> None:
         action="store_true",
         help="measure what is missing and this machine can, into DIR/reproduce; a second call resumes where it stopped",
     )
-    parser.add_argument("--data-root", type=Path, help="folder of the data (default: DATA_ROOT, then the config's)")
+    add_data_root(parser)
     parser.add_argument(
-        "--batch-size", type=int, metavar="N", help="training images per process (default: the recipe's over processes)"
+        "--batch-size",
+        type=whole_number(1),
+        metavar="N",
+        help="training images per process (default: the recipe's over processes)",
     )
     parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="of training")
-    parser.add_argument("--threads", type=int, metavar="N", help="of the CPU in timing (default: PyTorch's choice)")
+    parser.add_argument(
+        "--threads", type=whole_number(1, 4096), metavar="N", help="of the CPU in timing (default: PyTorch's choice)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
 

@@ -4,12 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmark.cli import run
+from benchmark.cli import Parser, run
 
 
 def main() -> None:
     """Read the arguments and print or write the leaderboards."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="*", default=[Path("work_dirs")], metavar="DIR")
     parser.add_argument("--format", choices=("markdown", "csv", "json", "latex", "html"), default="markdown")
     parser.add_argument(

@@ -1,6 +1,6 @@
 """Train a config, evaluate it, and write work_dirs/<run>/result.json."""
 
-from benchmark.cli import config_parser, pop_options, run
+from benchmark.cli import config_parser, pop_options, run, whole_number
 
 
 def main() -> None:
@@ -15,14 +15,20 @@ def main() -> None:
         "--pretrained", metavar="imagenet|none|FILE", help="the backbone's weights (default: the config's)"
     )
     parser.add_argument(
-        "--steps", type=int, metavar="N", help="iterations; the schedule follows (default: the config's)"
+        "--steps", type=whole_number(1), metavar="N", help="iterations; the schedule follows (default: the config's)"
     )
     parser.add_argument(
-        "--save-interval", metavar="N|Nm", help="iterations, or minutes as in 30m (default: the config's)"
+        "--save-interval",
+        metavar="N|Nm",
+        help="iterations, or minutes as in 30m (default: the config's)",
     )
-    parser.add_argument("--keep", type=int, metavar="N", help="newest checkpoints to keep (default: the config's)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--pictures", type=int, default=0, metavar="N", help="draw detections on N validation pictures")
+    parser.add_argument(
+        "--keep", type=whole_number(1), metavar="N", help="newest checkpoints to keep (default: the config's)"
+    )
+    parser.add_argument("--seed", type=whole_number(0), default=0)
+    parser.add_argument(
+        "--pictures", type=whole_number(0), default=0, metavar="N", help="draw detections on N validation pictures"
+    )
     args = vars(parser.parse_args())
 
     from benchmark.records.figures import format_figures

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.errors import UserError
-from benchmark.config.load import CONFIGS, complete_model, config_name, load_config
+from benchmark.config.complete import complete_model
+from benchmark.config.load import config_name, load_config
+from benchmark.config.names import list_leaves
 from benchmark.models.build import build_skeleton
 from benchmark.tasks import TASKS
 
@@ -90,11 +92,16 @@ def detector_complexity(cfg: Config) -> Complexity:
     return Complexity(shape, parts)
 
 
-def config_rows(paths: Sequence[Path]) -> list[dict[str, str | float]]:
-    """Return one printable row per config, all of configs/ by default: params in M and multiply-adds in B by part."""
+def config_rows(
+    paths: Sequence[Path], *, backbone: str | None = None, dataset: str | None = None
+) -> list[dict[str, str | float]]:
+    """Return one printable row per config, the leaves of configs/ by default: params in M, multiply-adds in B by part.
+
+    ``backbone`` and ``dataset`` as in ``load_config``.
+    """
     rows = []
-    for path in paths or sorted(CONFIGS.glob("*.py")):
-        cfg = load_config(path)
+    for path in paths or list_leaves():
+        cfg = load_config(path, backbone=backbone, dataset=dataset)
         complete_model(cfg)
         complexity = config_complexity(cfg)
         row = {"config": config_name(cfg), "input": "x".join(map(str, complexity.input[2:]))}

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TypedDict
 
 from backbones.catalogue import CATALOGUE, list_backbones
-from benchmark.config.load import CONFIGS, complete_model, load_config
+from benchmark.config.complete import complete_model
+from benchmark.config.load import load_config
+from benchmark.config.names import list_leaves
 from benchmark.measuring.complexity import Complexity, classifier_complexity, config_complexity
 
 # Class folders below the data root would decide how many outputs a classifier has.
@@ -27,7 +29,7 @@ Counts = Mapping[str, Mapping[str, Count]]
 def count_everything() -> dict[str, dict[str, Count]]:
     """Count every backbone, as ImageNet's classifier at its own resolution, and every config, by its name."""
     backbones = {name: classifier_complexity(name, CATALOGUE[name].resolution) for name in list_backbones()}
-    configs = {path.stem: _count_config(path) for path in sorted(CONFIGS.glob("*.py"))}
+    configs = {path.stem: _count_config(path) for path in list_leaves()}
     return {
         kind: {name: _count(complexity) for name, complexity in found.items()}
         for kind, found in (("backbones", backbones), ("configs", configs))

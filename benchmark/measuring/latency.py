@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from backbones.catalogue import build_network, find_entry
 from backbones.errors import UserError
-from benchmark.config.load import complete_model, config_name, load_config
+from benchmark.config.complete import complete_model
+from benchmark.config.load import config_name, load_config
 from benchmark.console import track_progress
 from benchmark.measuring.complexity import PROPOSALS, count_input
 from benchmark.measuring.energy import nvml_joules, rapl_joules
@@ -51,6 +52,7 @@ class Settings:
         fold_bn: fold batch normalisation into the convolutions before it.
         with_postprocessing: time a detector's whole prediction, box decoding and NMS included.
         runs: timed rounds.
+        backbone: in place of the configs' own, as in ``load_config``; likewise ``dataset``.
     """
 
     batch_size: int = 1
@@ -63,6 +65,8 @@ class Settings:
     fold_bn: bool = False
     with_postprocessing: bool = False
     runs: int = 50
+    backbone: str | None = None
+    dataset: str | None = None
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,7 @@ def _check(settings: Settings) -> None:
 def _prepare(name: str, settings: Settings) -> _Subject:
     before = torch.cuda.memory_allocated() if settings.device == "cuda" else 0
     if name.endswith(".py"):
-        name, timed, model, size = _from_config(Path(name), settings.with_postprocessing)
+        name, timed, model, size = _from_config(Path(name), settings)
     else:
         resolution = find_entry(name).resolution
         timed, model, size = "classifier", build_network(name), (resolution, resolution)
@@ -206,15 +210,15 @@ def _prepare(name: str, settings: Settings) -> _Subject:
     return _Subject(name, timed, images, run, folding, _gpu_memory(run, before, settings))
 
 
-def _from_config(path: Path, with_postprocessing: bool) -> tuple[str, str, nn.Module, tuple[int, int]]:
+def _from_config(path: Path, settings: Settings) -> tuple[str, str, nn.Module, tuple[int, int]]:
     """Return name, what is timed, the model, and its (height, width)."""
-    cfg = load_config(path)
+    cfg = load_config(path, backbone=settings.backbone, dataset=settings.dataset)
     size = count_input(cfg)
     if TASKS[cfg.task].kind == "classifier":
         return config_name(cfg), "classifier", build_network(cfg.model.backbone.name), size
     complete_model(cfg)
     detector = build_model(cfg)
-    if with_postprocessing:
+    if settings.with_postprocessing:
         return config_name(cfg), "prediction", _Prediction(detector), size
     return config_name(cfg), "network", _Network(detector), size
 

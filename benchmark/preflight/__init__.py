@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from backbones.errors import UserError
-from benchmark.config.load import DATALOADERS, complete_model
+from benchmark.config.complete import DATALOADERS, complete_model
 from benchmark.preflight.files import check_overlap
 from benchmark.preflight.rows import Row, table_row
 from benchmark.preflight.run import RUN, check_disk, check_learning_rate, check_weights

@@ -17,15 +17,10 @@ from mmengine.config import Config
 from backbones.errors import UserError
 from backbones.tensors import file_sha256
 from benchmark.cli import Options
-from benchmark.config.load import (
-    DATALOADERS,
-    complete_model,
-    config_name,
-    config_sha256,
-    flatten,
-    identity,
-    load_options,
-)
+from benchmark.config.complete import DATALOADERS, complete_model
+from benchmark.config.identity import config_sha256, flatten, identity
+from benchmark.config.load import config_name, load_options
+from benchmark.config.overrides import check_arguments
 from benchmark.files.atomic import make_folder, remove_leftovers
 from benchmark.files.checkpoints import check_fit, load_checkpoint, load_weights, newest_intact
 from benchmark.files.ownership import owned
@@ -102,8 +97,8 @@ def plan_training(
     if pictures and TASKS[cfg.task].kind != "detector":
         raise UserError(f"--pictures draws detections, and {options.config} is a {cfg.task} config: leave it out.")
     if cfg.get("load_from") or cfg.get("resume"):
-        raise UserError("load_from and resume are no settings here: use --pretrained FILE or --resume.")
-    cfg.randomness = {"seed": seed}
+        raise UserError(f"{options.config} sets load_from or resume: use --pretrained FILE or --resume.")
+    cfg.setdefault("randomness", {})["seed"] = seed
     saving = {key: value for key, value in (("interval", save_interval), ("keep", keep)) if value is not None}
     cfg.default_hooks.checkpoint.update(saving)
     work_dir = options.work_dir or Path("work_dirs") / (config_name(cfg) + ("_demo" if options.demo else ""))
@@ -240,6 +235,7 @@ def _complete(cfg: Config, launcher: str, work_dir: Path) -> "Complexity":
 
     cfg.launcher = init_distributed(launcher)
     register()
+    check_arguments(cfg)
     cfg.work_dir = str(work_dir)
     cfg.experiment_name = f"{config_name(cfg)}-{uuid.uuid4().hex}"  # MMEngine keeps one log and hub per name
     return config_complexity(cfg)
@@ -273,6 +269,7 @@ def _describe_run(cfg: Config, data: str) -> dict[str, Any]:
     return {
         "config": flatten(identity(cfg)),
         "seed": cfg.randomness.seed,
+        "precision": cfg.optim_wrapper.precision,
         "processes": world_size(),
         "training data": data,
     }

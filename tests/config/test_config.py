@@ -9,19 +9,27 @@ from mmengine.config import Config
 
 from backbones.errors import UserError
 from backbones.features import feature_spec
-from benchmark.config.load import CONFIGS, complete_model, config_name, config_sha256, load_config, load_data_config
+from benchmark.config.complete import complete_model
+from benchmark.config.identity import config_sha256
+from benchmark.config.load import config_name, load_config, load_data_config
+from benchmark.config.names import CONFIGS, list_leaves
 from benchmark.data.demo.pictures import CLASSES
 from benchmark.preflight import check_data
 from benchmark.tasks import TASKS
 
-LEAVES = sorted(CONFIGS.glob("*.py"))
+LEAVES = list_leaves()
 SSDLITE = CONFIGS / "ssdlite_rexnet_x1.0.py"
 
 
-@pytest.mark.parametrize("path", [p for p in LEAVES if not p.stem.startswith("finetune")], ids=lambda p: p.stem)
-def test_a_detectors_name_does_not_contradict_its_content(path):
+@pytest.mark.parametrize("path", LEAVES, ids=lambda p: p.stem)
+def test_a_leafs_name_says_its_template_and_backbone(path):
     cfg = load_config(path)
-    assert path.stem == f"{cfg.task}_{cfg.model.backbone.name}"
+    assert path.stem == config_name(cfg) == f"{cfg.template}_{cfg.model.backbone.name}"
+
+
+@pytest.mark.parametrize("template", ["ssdlite", "faster_rcnn", "mask_rcnn"])
+def test_a_detector_takes_its_channels_from_its_backbone(template):
+    cfg = load_config(CONFIGS / f"{template}.py", backbone="mobilenet_v2")
     complete_model(cfg)
     spec = feature_spec(cfg.model.backbone.name, cfg.model.backbone.get("taps", "pyramid"))
     assert cfg.model.neck.in_channels == list(spec.channels)
@@ -31,7 +39,7 @@ def test_a_detectors_name_does_not_contradict_its_content(path):
 def test_classes_are_mmdetections():
     from mmdet.datasets import CocoDataset
 
-    assert tuple(load_config(SSDLITE).classes) == CocoDataset.METAINFO["classes"]
+    assert tuple(load_config(SSDLITE).val_dataloader.dataset.metainfo.classes) == CocoDataset.METAINFO["classes"]
 
 
 def test_demo_lies_over_the_config():
@@ -79,7 +87,7 @@ def test_a_dumped_config_reads_back(tmp_path):
     cfg = small_config()
     cfg.dump(tmp_path / "config.py")
     again = load_config(tmp_path / "config.py")
-    assert config_name(again) == "ssdlite_mobilenet_v3_large"
+    assert config_name(again) == config_name(cfg) == "ssdlite_mobilenet_v3_small"
     assert again.model.to_dict() == Config.fromfile(tmp_path / "config.py").model.to_dict()
 
 
@@ -89,7 +97,10 @@ def test_a_dumped_config_reads_back(tmp_path):
         ({"path": CONFIGS / "ssdlite_rexnet_x10.py"}, "Did you mean 'configs/ssdlite_rexnet_x1.0.py'"),
         ({"path": CONFIGS / "_base_" / "runtime.py"}, "no 'model' and 'task'"),
         ({"path": SSDLITE, "options": ["max_iters"]}, "takes key=value"),
-        ({"path": SSDLITE, "options": ["custom_hooks.7.type=x"]}, "does not fit the config"),
+        (
+            {"path": SSDLITE, "options": ["custom_hooks.7.type=x"]},
+            r"no such key\. Did you mean 'custom_hooks",
+        ),
     ],
 )
 def test_mistakes_are_named(arguments, message):

@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 
-from benchmark.config.load import CONFIGS, complete_model, load_config
+from benchmark.config.complete import complete_model
+from benchmark.config.load import load_config
+from benchmark.config.names import CONFIGS
 from benchmark.data.decode import UnreadableImageError
 from benchmark.data.transforms import DecodeCenterCrop, DecodeRandomCrop, PackClassInputs, decode_reduced
 
@@ -69,7 +71,7 @@ def test_a_truncated_picture_is_an_error(photo):
 def test_mean_std_and_interpolation_come_from_the_weights_record():
     found = {}
     for name in ("efficientnet_lite0", "resnet50"):
-        cfg = load_config(CONFIGS / f"finetune_food101_{name}.py")
+        cfg = load_config(CONFIGS / "finetune.py", dataset="food101", backbone=name)
         complete_model(cfg)
         found[name] = (
             cfg.model.data_preprocessor["mean"],

@@ -16,7 +16,9 @@ from torchvision.ops import box_iou
 
 from backbones.errors import UserError
 from benchmark.cli import Options
-from benchmark.config.load import CONFIGS
+from benchmark.config.complete import complete_model
+from benchmark.config.load import load_config
+from benchmark.config.names import CONFIGS
 from benchmark.inference.export import onnx as module
 from benchmark.inference.export.onnx import TOLERANCE, DecodedSSDLite, append_nms, compare, export, select, to_onnx
 from benchmark.inference.predict import Pictures, find_pictures
@@ -118,7 +120,8 @@ def test_the_file_says_how_to_use_it(file):
 
 
 def test_rexnet_with_sigmoid_scores_at_another_opset(randomise, samples):
-    cfg = small_config("ssdlite_rexnet_x1.0", FOCAL, "model.backbone.name=rexnet_x1.0")
+    cfg = load_config(CONFIGS / "ssdlite_rexnet_x1.0.py", options=[FOCAL], pretrained="none")
+    complete_model(cfg)
     decoded = DecodedSSDLite(confident(build_detector(cfg), randomise), (320, 320)).eval()
     assert compare(decoded, samples[:1], to_onnx(decoded, 20)).within(TOLERANCE)
 

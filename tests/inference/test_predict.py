@@ -11,13 +11,15 @@ from PIL import Image
 
 from backbones.errors import UserError
 from benchmark.cli import Options
-from benchmark.config.load import CONFIGS, complete_model, load_config
+from benchmark.config.complete import complete_model
+from benchmark.config.load import load_config
+from benchmark.config.names import CONFIGS
 from benchmark.data.annotations import read_annotations
 from benchmark.data.decode import UnreadableImageError
 from benchmark.inference.predict import category_ids, find_pictures, load_detector, predict, read_upright
 from benchmark.training.evaluate import evaluate
 
-SSDLITE, MASK_RCNN = CONFIGS / "ssdlite_mobilenet_v3_large.py", CONFIGS / "mask_rcnn_mobilenet_v3_large.py"
+SSDLITE, MASK_RCNN = CONFIGS / "ssdlite_mobilenet_v3_large.py", CONFIGS / "mask_rcnn_rexnet_x1.0.py"
 TAME = (*SMALL, "val_dataloader.num_workers=0")
 ORIENTATION = 0x112  # EXIF's tag
 

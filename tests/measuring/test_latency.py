@@ -130,8 +130,8 @@ def test_input_is_the_models_own_by_default():
 
 
 def test_two_stage_network_runs():
-    config = str(ROOT / "configs" / "faster_rcnn_mobilenet_v2.py")
-    (record,) = measure([config], Settings(threads=1, runs=1, input=(128, 128)))
+    config = str(ROOT / "configs" / "faster_rcnn.py")
+    (record,) = measure([config], Settings(threads=1, runs=1, input=(128, 128), backbone="mobilenet_v2"))
     assert (record.timed, record.input) == ("network", (1, 3, 128, 128))
 
 

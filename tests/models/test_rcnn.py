@@ -12,7 +12,9 @@ from mmengine.config import Config
 
 from backbones.errors import UserError
 from benchmark.cli import Options
-from benchmark.config.load import CONFIGS, complete_model, load_config
+from benchmark.config.complete import complete_model
+from benchmark.config.load import load_config
+from benchmark.config.names import CONFIGS
 from benchmark.evaluation.coco_ap import STATS
 from benchmark.training.evaluate import evaluate
 from benchmark.training.train import train

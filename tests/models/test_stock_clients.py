@@ -13,7 +13,7 @@ from helpers import SMALL
 from mmengine.config import Config
 
 from benchmark.cli import Options
-from benchmark.config.load import CONFIGS
+from benchmark.config.names import CONFIGS
 from benchmark.data.demo.pictures import CLASSES
 from benchmark.training.evaluate import evaluate
 from benchmark.training.train import train

@@ -24,7 +24,9 @@ from PIL import Image
 from pycocotools import mask as mask_codec
 
 from backbones.errors import UserError
-from benchmark.config.load import CONFIGS, DATALOADERS, load_config, load_data_config
+from benchmark.config.complete import DATALOADERS
+from benchmark.config.load import load_config, load_data_config
+from benchmark.config.names import CONFIGS
 from benchmark.data.annotations import read_annotations
 from benchmark.evaluation.coco_ap import STATS, coco_ap
 from benchmark.preflight import Depth, Preflight, Row, check_data
@@ -98,7 +100,7 @@ def data_config(root: Path, *, masks: bool = False) -> Config:
 
 
 def detector_config(root: Path, name: str) -> Config:
-    cfg = small_config(name, "val_images=2", f"data_root={root}")
+    cfg = small_config(name, "val_images=2", data_root=root)
     for loader in DATALOADERS:
         cfg[loader].dataset.metainfo.classes = NAMES
     heads = cfg.model.roi_head if "roi_head" in cfg.model else cfg.model
@@ -444,7 +446,7 @@ def test_data_loading_processes_share_the_annotations(root):
 
 def test_fine_grained_annotations_are_shared_too(tmp_path):
     MAKERS["imagefolder"](tmp_path)
-    cfg = load_config(CONFIGS / "finetune_imagefolder_resnet50.py", data_root=tmp_path)
+    cfg = load_config(CONFIGS / "finetune.py", dataset="imagefolder", backbone="resnet50", data_root=tmp_path)
     dataset = build_dataset(cfg.train_dataloader.dataset, pipeline=[])
     assert not dataset.data_list and dataset.data_bytes.dtype == np.uint8 and len(dataset) > 0
 

@@ -7,7 +7,9 @@ import json
 import pytest
 from test_leaderboard import COCO, TRAINING, boards, save, save_times, time
 
-from benchmark.config.load import CONFIGS, complete_model, load_config
+from benchmark.config.complete import complete_model
+from benchmark.config.load import load_config
+from benchmark.config.names import CONFIGS
 from benchmark.measuring import golden
 from benchmark.measuring.complexity import Complexity, Part, config_complexity, count_input
 from benchmark.records.figures import FIGURES, Figure
@@ -28,7 +30,7 @@ def toy(monkeypatch) -> Task:
     """A classifier's task that the paper has no table of, with a figure of its own: the lower the better."""
     row = Figure("error", "error", "toy error, per mille", "‰", best="low", scale=0.001, digits=2)
     monkeypatch.setitem(FIGURES, "error", row)
-    task = Task("classifier", "Toys", "eval_finegrained.py", ("error", "top1"), "toys", "demo_finetune.py")
+    task = Task("classifier", "Toys", "eval_finegrained.py", ("error", "top1"), "toys", "demo/finetune.py")
     monkeypatch.setitem(TASKS, "toy", task)
     return task
 
@@ -91,7 +93,9 @@ def test_a_detector_may_leave_its_input_to_its_config(monkeypatch):
     cfg = load_config(CONFIGS / "ssdlite_mobilenet_v3_large.py")
     complete_model(cfg)
     fixed = config_complexity(cfg)
-    monkeypatch.setitem(TASKS, "toy", Task("detector", "Toys", "eval_detection.py", ("box_AP",), "coco2017", "demo.py"))
+    monkeypatch.setitem(
+        TASKS, "toy", Task("detector", "Toys", "eval_detection.py", ("box_AP",), "coco2017", "demo/detection.py")
+    )
     cfg.task = "toy"
     assert config_complexity(cfg) == fixed
     cfg.val_dataloader.dataset.pipeline = [
@@ -114,7 +118,7 @@ def two_tables(monkeypatch, tmp_path_factory):
         path.write_text(text)
         row = PaperTable(str(path), f"Toys {number}", "ssdlite_{backbone}.py", {"ap": 0.5, "ap50": 0.5})
         monkeypatch.setitem(TABLES, number, row)
-    task = Task("detector", "Toys", "eval_detection.py", ("box_AP", "box_AP50"), "coco2017", "demo.py")
+    task = Task("detector", "Toys", "eval_detection.py", ("box_AP", "box_AP50"), "coco2017", "demo/detection.py")
     monkeypatch.setitem(TASKS, "toy", Task(**{**vars(task), "tables": (101, 102)}))
     monkeypatch.setattr(state, "compare_complexity", counts)
     monkeypatch.setattr(state, "load_config", as_a_toy)

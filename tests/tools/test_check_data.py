@@ -6,7 +6,8 @@ from pathlib import Path
 from finegrained_layouts import MAKERS, TEST, USED
 from helpers import run_tool
 
-from benchmark.config.load import CONFIGS, load_data_config
+from benchmark.config.load import load_data_config
+from benchmark.config.names import CONFIGS
 from benchmark.data.demo.pictures import CLASSES
 from benchmark.preflight import Depth, Preflight
 

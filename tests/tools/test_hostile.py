@@ -23,7 +23,10 @@ from PIL import Image
 from backbones.errors import UserError, as_user_errors
 from backbones.tensors import read_state_dict
 from benchmark.cli import Options
-from benchmark.config.load import CONFIGS, complete_model, flatten, load_config
+from benchmark.config.complete import complete_model
+from benchmark.config.identity import flatten
+from benchmark.config.load import load_config
+from benchmark.config.names import CONFIGS
 from benchmark.data.decode import UnreadableImageError, read_image
 from benchmark.files.checkpoints import load_checkpoint
 from benchmark.preflight import check_data
@@ -372,7 +375,7 @@ def test_nothing_that_reads_weights_runs_code(hostile, read):
     assert not marker.exists()
 
 
-FINETUNE = CONFIGS / "finetune_imagefolder_efficientnet_lite0.py"
+FINETUNE = (CONFIGS / "finetune.py", "--dataset", "imagefolder", "--backbone", "efficientnet_lite0")
 # Every tool that reads weights, and how it is given them.
 TOOLS: dict[str, Callable[[Path, Path], list]] = {
     "eval_detection.py": lambda path, out: [SSDLITE, path],
@@ -407,5 +410,5 @@ def test_the_fine_grained_tool_refuses_a_hostile_checkpoint(hostile, tmp_path):
 
     path, marker = hostile
     make_demo_data(tmp_path / "data", train_images=8, val_images=4)
-    run = run_tool("eval_finegrained.py", FINETUNE, path, "--demo", "--data-root", tmp_path / "data")
+    run = run_tool("eval_finegrained.py", FINETUNE[0], path, *FINETUNE[1:], "--demo", "--data-root", tmp_path / "data")
     assert run.returncode == 1 and not marker.exists(), run.stderr

@@ -12,7 +12,9 @@ from benchmark.training.saving import AtomicCheckpointHook
 @pytest.mark.parametrize(("end", "saved"), [("high", [1, 3]), ("low", [1, 2])])
 def test_the_best_weights_are_those_of_the_better_end(monkeypatch, tmp_path, end, saved):
     monkeypatch.setitem(FIGURES, "toy", Figure("toy", "toy", "toy", best=end))
-    monkeypatch.setitem(TASKS, "toy", Task("classifier", "Toys", "eval_finegrained.py", ("toy",), "toys", "demo.py"))
+    monkeypatch.setitem(
+        TASKS, "toy", Task("classifier", "Toys", "eval_finegrained.py", ("toy",), "toys", "demo/detection.py")
+    )
     iterations, memory = [], {}
     monkeypatch.setattr(AtomicCheckpointHook, "_write", lambda self, runner, path, done: iterations.append(done))
     runner = SimpleNamespace(

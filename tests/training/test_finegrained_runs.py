@@ -14,7 +14,7 @@ from helpers import REPOSITORY, run_tool
 
 from backbones.errors import UserError
 from benchmark.cli import Options
-from benchmark.config.load import CONFIGS
+from benchmark.config.names import CONFIGS
 from benchmark.data.demo.crops import crop_objects
 from benchmark.records.result import read_result
 from benchmark.reporting.leaderboard import find_runs, make_report, render
@@ -40,8 +40,8 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 def options(root: Path, folder: Path | None, name: str = "imagefolder", *more: str, **kwargs) -> Options:
-    config = CONFIGS / f"finetune_{name}_mobilenet_v3_large.py"
-    return Options(config, work_dir=folder, data_root=root, batch_size=6, cfg_options=(*SMALL, *more), **kwargs)
+    changes = {"dataset": name, "batch_size": 6, "cfg_options": (*SMALL, *more), **kwargs}
+    return Options(CONFIGS / "finetune.py", folder, data_root=root, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +74,8 @@ def tool(monkeypatch, capsys):
 def test_official_layouts_train_evaluate_and_sweep(tmp_path, tool, name):
     root, run, sweep = (tmp_path / part for part in ("data", "run", "sweep"))
     MAKERS[name](root)
-    config = CONFIGS / f"finetune_{name}_mobilenet_v3_large.py"
-    common = ("--data-root", root, "--allow-partial", "--batch-size", 6, "--cfg-options", *SMALL)
+    config = CONFIGS / "finetune.py"
+    common = ("--dataset", name, "--data-root", root, "--allow-partial", "--batch-size", 6, "--cfg-options", *SMALL)
     assert f"{USED * TEST} images, 1" in tool("check_data.py", name, "--data-root", root, "--allow-partial")
 
     assert "top5" in tool("train.py", config, "--work-dir", run, "--steps", 2, "--pretrained", "none", *common)
@@ -228,10 +228,17 @@ def test_pretraining_wins_on_real_objects(coco_mini, tmp_path):
         "auto_scale_lr.base_batch_size=16",
         "optim_wrapper.optimizer.lr=0.02",
     )
-    config = CONFIGS / "finetune_imagefolder_efficientnet_lite0.py"
     figures = {}
     for pretrained in ("imagenet", "none"):
-        run = Options(config, tmp_path / pretrained, changed, tmp_path, batch_size=16)
+        run = Options(
+            CONFIGS / "finetune.py",
+            tmp_path / pretrained,
+            changed,
+            tmp_path,
+            batch_size=16,
+            backbone="efficientnet_lite0",
+            dataset="imagefolder",
+        )
         figures[pretrained] = train(run, pretrained=pretrained, steps=50)
     top1 = {pretrained: result.metrics["top1"] for pretrained, result in figures.items()}
     assert len(list((tmp_path / "test").iterdir())) == len(OBJECTS) >= 10

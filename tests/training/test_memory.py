@@ -10,7 +10,7 @@ from helpers import SMALL
 from mmengine.hooks import Hook
 
 from benchmark.cli import Options
-from benchmark.config.load import CONFIGS
+from benchmark.config.names import CONFIGS
 from benchmark.training.train import train
 
 ITERATIONS, EVERY = 1000, 10

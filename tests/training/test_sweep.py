@@ -20,21 +20,22 @@ from PIL import Image
 
 from backbones.errors import UserError
 from benchmark.cli import Options
-from benchmark.config.load import CONFIGS, load_options
+from benchmark.config.load import load_options
+from benchmark.config.names import CONFIGS
 from benchmark.records.result import read_result
 from benchmark.training.hooks import DivergedError
 from benchmark.training.sweep import search as module
 from benchmark.training.sweep.report import grid_table, report
 from benchmark.training.sweep.search import Grid, Sweep, make_grid, open_study, prepare_sweep, run_sweep
 
-CONFIG = CONFIGS / "finetune_imagefolder_mobilenet_v3_large.py"
+CONFIG = CONFIGS / "finetune.py"
 SMALL = (*SMALL_RUN, "auto_scale_lr.base_batch_size=6")
 
 
 @pytest.fixture
 def options(tmp_path: Path) -> Options:
     MAKERS["imagefolder"](tmp_path / "data")
-    return Options(CONFIG, tmp_path / "sweep", SMALL, tmp_path / "data", batch_size=6)
+    return Options(CONFIG, tmp_path / "sweep", SMALL, tmp_path / "data", batch_size=6, dataset="imagefolder")
 
 
 class Record:
@@ -86,7 +87,7 @@ def test_bad_settings_are_refused(options, monkeypatch):
     with pytest.raises(UserError, match="--trials"):
         prepare_sweep(options, trials=0)
     with pytest.raises(UserError, match="is a ssdlite config"):
-        prepare_sweep(replace(options, config=CONFIGS / "ssdlite_rexnet_x1.0.py"))
+        prepare_sweep(replace(options, config=CONFIGS / "ssdlite_rexnet_x1.0.py", dataset=None, cfg_options=()))
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="torchrun"):
         prepare_sweep(options)
@@ -145,7 +146,7 @@ def test_all_diverged_is_an_error(options, fake_training):
 @pytest.mark.parametrize(
     ("change", "named"),
     (
-        ({"config": CONFIGS / "finetune_imagefolder_resnet50.py"}, "config"),
+        ({"cfg_options": ("model.backbone.name=resnet50", *SMALL[1:])}, "config"),
         ({"batch_size": 5}, "settings"),
         ({"precision": "bf16"}, "precision"),
     ),
@@ -209,7 +210,15 @@ def test_four_workers_share_without_repeating(options):
 
 
 def start_worker(folder: Path, data: Path) -> subprocess.Popen:
-    command = [sys.executable, str(REPOSITORY / "tools/sweep.py"), str(CONFIG), "--work-dir", str(folder)]
+    command = [
+        sys.executable,
+        str(REPOSITORY / "tools/sweep.py"),
+        str(CONFIG),
+        "--work-dir",
+        str(folder),
+        "--dataset",
+        "imagefolder",
+    ]
     command += ["--data-root", str(data), "--grid", "2x2", "--steps", "12", "--batch-size", "6"]
     command += ["--pretrained", "none", "--cfg-options", *SMALL]
     return subprocess.Popen(

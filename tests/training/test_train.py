@@ -14,7 +14,8 @@ from PIL import Image
 from backbones.errors import UserError
 from backbones.tensors import file_sha256
 from benchmark.cli import Options
-from benchmark.config.load import CONFIGS, load_config
+from benchmark.config.load import load_config
+from benchmark.config.names import CONFIGS
 from benchmark.evaluation.coco_ap import STATS
 from benchmark.files import ownership
 from benchmark.files.atomic import write_atomically

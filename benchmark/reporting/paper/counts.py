@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.config.load import CONFIGS, complete_model, load_config
+from benchmark.config.complete import complete_model
+from benchmark.config.load import load_config
+from benchmark.config.names import CONFIGS
 from benchmark.data.layouts import LAYOUTS
 from benchmark.measuring.complexity import Complexity, classifier_complexity, detector_complexity
 from benchmark.records.figures import MACS, PARAMS, headings

@@ -12,7 +12,8 @@ from statistics import fmean
 
 from mmengine.config import Config
 
-from benchmark.config.load import CONFIGS, config_name, load_config
+from benchmark.config.load import config_name, load_config
+from benchmark.config.names import CONFIGS
 from benchmark.measuring.complexity import Complexity
 from benchmark.records.latency import Latency, Pair
 from benchmark.records.result import Result

@@ -7,7 +7,7 @@ import matplotlib
 from optuna.trial import FrozenTrial, TrialState
 from tabulate import tabulate
 
-from benchmark.config.load import load_config
+from benchmark.config.load import config_name, load_options
 from benchmark.data.layouts import find_layout
 from benchmark.files.atomic import write_atomically
 from benchmark.files.run_folder import FINAL, GRID
@@ -22,12 +22,12 @@ from matplotlib import pyplot as plt
 def report(sweep: Sweep, result: Result | None) -> str:
     """Return a finished sweep's table, its best trial and the figures of the final training; draw the heat map."""
     study = open_study(sweep.folder)
-    cfg = load_config(sweep.options.config)
+    cfg = load_options(sweep.options)
     metric = find_layout(cfg.train_dataloader.dataset.name).metric
     points = sweep.points()
     trials, best = finished_trials(study, points), best_trial(study, points)
     picture = sweep.folder / GRID
-    draw_grid(picture, sweep.grid, trials, metric, f"{sweep.options.config.stem}, validation split")
+    draw_grid(picture, sweep.grid, trials, metric, f"{config_name(cfg)}, validation split")
     rate, decay = best.user_attrs["point"]
     lines = [
         f"{metric} in percent on the validation split (heat map: {picture}):",

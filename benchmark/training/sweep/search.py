@@ -31,7 +31,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from backbones.errors import UserError
 from benchmark.cli import Options
-from benchmark.config.load import config_name, config_sha256, load_config, load_options
+from benchmark.config.identity import config_sha256
+from benchmark.config.load import config_name, load_options
 from benchmark.data.layouts import find_layout
 from benchmark.files.run_folder import (
     FINAL,
@@ -127,7 +128,7 @@ def prepare_sweep(options: Options, *, grid: str = "7x7", trials: int | None = N
     """Return the sweep of a command line, with the ends of its grid from the config.
 
     Args:
-        options: what to run; ``work_dir`` is the sweep's folder.
+        options: what to run; ``work_dir`` is the sweep's folder, by default one below work_dirs/.
         grid: see ``make_grid``.
         trials: how many points of the grid to try, None for all.
         settings: the other attributes of ``Sweep``.
@@ -135,7 +136,7 @@ def prepare_sweep(options: Options, *, grid: str = "7x7", trials: int | None = N
     Raises:
         UserError: a task without sweeps, nothing to try, or several processes of one launcher.
     """
-    cfg = load_config(options.config)
+    cfg = load_options(options)
     if Ability.SWEEP not in TASKS[cfg.task].can:
         known = ", ".join(task.title for task in TASKS.values() if Ability.SWEEP in task.can)
         raise UserError(f"{options.config} is a {cfg.task} config: sweeps are for {known}.")
@@ -145,6 +146,7 @@ def prepare_sweep(options: Options, *, grid: str = "7x7", trials: int | None = N
         raise UserError("A sweep's workers are started side by side, a device each, not with torchrun.")
     if trials is not None and trials < 1:
         raise UserError(f"--trials takes a number from 1, found {trials}.")
+    options = replace(options, work_dir=options.work_dir or Path("work_dirs") / f"sweep_{config_name(cfg)}")
     return Sweep(options, make_grid(grid, cfg.sweep.learning_rate, cfg.sweep.weight_decay), trials=trials, **settings)
 
 

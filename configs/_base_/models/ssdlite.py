@@ -19,12 +19,7 @@ model = dict(
     bbox_head=dict(
         type="SSDLiteHead",
         num_classes=num_classes,
-        anchor_generator=dict(
-            type="SSDLiteAnchorGenerator",
-            strides=[16, 32, 64, 107, 160, 320],  # px: 320 / (20, 10, 5, 3, 2, 1)
-            min_sizes=[45, 90, 135, 180, 225, 270],  # px
-            max_sizes=[90, 135, 180, 225, 270, 315],  # px
-        ),
+        anchor_generator=dict(type="SSDLiteAnchorGenerator"),  # its strides and sizes follow from the input's
         bbox_coder=dict(type="DeltaXYWHBBoxCoder", target_stds=(0.1, 0.1, 0.2, 0.2)),
         # The other choice: dict(type="SigmoidFocalClassificationLoss", alpha=0.25, gamma=2.0)
         loss_cls=dict(type="MultiBoxClassificationLoss", neg_pos_ratio=3),

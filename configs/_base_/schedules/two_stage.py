@@ -5,8 +5,8 @@ another one (GPUs x images a GPU) it is scaled linearly, which the log says.
 """
 
 schedule = 1  # 1x or 2x
-max_iters = 90_000  # of 1x
-warmup_iters = 500
+max_iters = round(90_000 * schedule)
+warmup_iters = round(500 * schedule)
 learning_rate = 0.02
 weight_decay = 1e-4
 base_batch_size = 16  # images

@@ -1,0 +1,114 @@
+"""Finding a config's file, and naming a run.
+
+A template (``configs/ssdlite.py``) says all of a recipe but its backbone; a leaf is a template with a backbone. Both
+are named by their contents, template and backbone: ``ssdlite_rexnet_x1.0``. A config file of a user's own keeps its
+file's name, followed by the backbone if the command line changes it.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmengine.config import Config
+
+from backbones.catalogue import TIMM_PREFIX, list_backbones
+from backbones.errors import UserError, did_you_mean
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+DATA = CONFIGS / "_base_" / "data"
+
+
+def is_template(path: Path) -> bool:
+    """Tell whether a config file is a template or a template on another data set."""
+    return re.search(r"^template = ", path.read_text(), re.MULTILINE) is not None
+
+
+def list_leaves() -> list[Path]:
+    """Return the configs of configs/ that name their backbone."""
+    return [path for path in sorted(CONFIGS.glob("*.py")) if not is_template(path)]
+
+
+def find_config(path: Path) -> Path:
+    """Return a config's file, which may also be given as it lies below the project, from any working directory.
+
+    Raises:
+        UserError: no such file; the message names the nearest, or the template and backbone that make it.
+    """
+    for place in (path, CONFIGS.parent / path):
+        if place.is_file():
+            return place
+    command = _as_template(path.stem)
+    known = [str(found.relative_to(CONFIGS.parent)) for found in sorted(CONFIGS.glob("*.py"))]
+    hint = f" It is its template with a backbone: {command}" if command else did_you_mean(f"configs/{path.name}", known)
+    raise UserError(f"Config not found: {path}.{hint}")
+
+
+def on_dataset(path: Path, own: str | None, dataset: str) -> Path:
+    """Return the file that is a template on another data set than its own.
+
+    Raises:
+        UserError: a data set that the config does not take.
+    """
+    known = list_datasets(path)
+    if dataset in known:
+        return DATA / f"{path.stem}_{dataset}.py"
+    takes = ", ".join([own] if own else known)
+    raise UserError(f"--dataset {dataset}: {path} takes only {takes}.{did_you_mean(dataset, known)}")
+
+
+def list_datasets(path: Path) -> list[str]:
+    """Return the data sets that a template takes beside its own."""
+    return [part.stem.removeprefix(f"{path.stem}_") for part in sorted(DATA.glob(f"{path.stem}_*.py"))]
+
+
+def run_name(own: Config, path: Path, backbone: str) -> str:
+    """Return the name of a run; see the module.
+
+    Args:
+        own: the config as its file says it.
+        path: its file.
+        backbone: of the run.
+
+    Raises:
+        UserError: a file named after another backbone than its own, or another backbone for a run's config.
+    """
+    stem, template = own.get("name", path.stem), own.get("template", "")
+    owned = own.model.get("backbone", {}).get("name")
+    tail = stem.removeprefix(f"{template}_")
+    if template and tail != stem and tail != _slug(owned) and tail in list_backbones():
+        raise UserError(f"{path} is named after {tail}, but its backbone is {owned}: rename the file, or change it.")
+    if "experiment_name" in own and owned != backbone:
+        raise UserError(
+            f"{path} is a run's, with the channels and the preprocessing of {owned} in it: give --backbone {backbone} "
+            "to the config that the run was of."
+        )
+    if template and (stem == template or tail == _slug(owned)):
+        stem = template
+    elif owned == backbone:
+        return stem
+    return f"{stem}_{_slug(backbone)}"
+
+
+def _slug(backbone: str | None) -> str | None:
+    """Return a backbone's name as a part of a file's: ``timm-mobilenetv4_conv_small``."""
+    return backbone and re.sub(r"[^\w.-]+", "-", backbone)
+
+
+def _as_template(name: str) -> str | None:
+    """Return the arguments that make the run of a name, if it is one of template, data set and backbone."""
+    backbones = {_slug(backbone): backbone for backbone in list_backbones()}
+    for prefix, arguments in _templates():
+        backbone = name.removeprefix(f"{prefix}_")
+        if backbone.startswith(_slug(TIMM_PREFIX)):
+            return f"{arguments} --backbone {TIMM_PREFIX}{backbone.removeprefix(_slug(TIMM_PREFIX))}"
+        if backbone in backbones:
+            return f"{arguments} --backbone {backbones[backbone]}"
+    return None
+
+
+def _templates() -> Iterator[tuple[str, str]]:
+    """Yield the beginning of a run's name, and the arguments that it stands for."""
+    for path in filter(is_template, CONFIGS.glob("*.py")):
+        yield path.stem, f"configs/{path.name}"
+        for dataset in list_datasets(path):
+            yield f"{path.stem}_{dataset}", f"configs/{path.name} --dataset {dataset}"

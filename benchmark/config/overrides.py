@@ -1,0 +1,282 @@
+"""``--cfg-options``: an override reaches what the run reads, or it is an error that says what would."""
+
+import ast
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from backbones.errors import UserError, did_you_mean
+from benchmark.config.identity import flatten
+
+# What a run reads of a config. Those of the first group are built from; of a template's other names nothing is.
+STRUCTURES = frozenset(
+    (
+        *("model", "train_dataloader", "val_dataloader", "val_evaluator", "train_cfg", "val_cfg"),
+        *("optim_wrapper", "param_scheduler", "auto_scale_lr", "default_hooks", "custom_hooks", "log_processor"),
+        *("visualizer", "env_cfg", "randomness", "custom_imports", "model_wrapper_cfg", "demo", "sweep"),
+        *("test_dataloader", "test_evaluator", "test_cfg"),  # for MMDetection's own clients
+    )
+)
+SETTINGS = frozenset(
+    (
+        *("task", "template", "name", "dataset", "dataset_name", "data_root", "train_images", "val_images"),
+        *("memory_format", "sync_bn", "find_unused_parameters", "default_scope", "log_level", "launcher"),
+        *("work_dir", "load_from", "resume", "experiment_name"),
+    )
+)
+# What the command line says, or is said elsewhere.
+_ELSEWHERE = {
+    "max_iters": "give --steps N, which moves the schedule with it",
+    "batch_size": "give --batch-size N",
+    "template": "give another CONFIG",
+    "task": "give another CONFIG",
+    "name": "a run is named after its config and its backbone",
+    "dataset": "give --dataset NAME",
+    "demo": "give --demo",
+    "seed": "give --seed N",
+    "randomness.seed": "give --seed N",
+    "precision": "give --precision",
+    "optim_wrapper.precision": "give --precision",
+    "optim_wrapper.type": "give --precision",
+    "launcher": "give --launcher",
+    "work_dir": "give --work-dir DIR",
+    "load_from": "use --pretrained FILE or --resume",
+    "resume": "use --pretrained FILE or --resume",
+    "val_evaluator.ann_file": "set val_dataloader.dataset.ann_file",
+    **dict.fromkeys(
+        ("data_root", "train_dataloader.dataset.data_root", "val_dataloader.dataset.data_root"), "give --data-root DIR"
+    ),
+}
+_DATALOADER = (
+    *("batch_size", "sampler", "batch_sampler", "dataset", "num_workers", "persistent_workers", "pin_memory"),
+    *("drop_last", "collate_fn", "timeout", "prefetch_factor", "num_batch_per_epoch", "multiprocessing_context"),
+)
+# Where keys may be added to a dict without a type, and which; None for any.
+_TAKEN = {
+    "": (*STRUCTURES, *SETTINGS),
+    "train_dataloader": _DATALOADER,
+    "val_dataloader": _DATALOADER,
+    "auto_scale_lr": ("enable", "base_batch_size"),
+    "randomness": ("seed", "diff_rank_seed", "deterministic"),
+    "env_cfg": ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"),
+    "default_hooks": None,
+    "model.backbone": ("name", "pretrained"),
+}
+# Where a class is registered that a part of the config is built from.
+_REGISTRIES = {
+    "model": ("MODELS", "TASK_UTILS"),
+    "train_dataloader": ("DATASETS", "TRANSFORMS", "DATA_SAMPLERS", "FUNCTIONS"),
+    "val_dataloader": ("DATASETS", "TRANSFORMS", "DATA_SAMPLERS", "FUNCTIONS"),
+    "val_evaluator": ("METRICS",),
+    "train_cfg": ("LOOPS",),
+    "val_cfg": ("LOOPS",),
+    "optim_wrapper": ("OPTIM_WRAPPERS", "OPTIMIZERS"),
+    "param_scheduler": ("PARAM_SCHEDULERS",),
+    "default_hooks": ("HOOKS",),
+    "custom_hooks": ("HOOKS",),
+    "log_processor": ("LOG_PROCESSORS",),
+    "visualizer": ("VISUALIZERS", "VISBACKENDS"),
+}
+# MMEngine takes these out before it builds.
+_NO_ARGUMENTS = {"type", "_scope_", "priority", "convert_to_iter_based", "constructor", "paramwise_cfg"}
+
+
+def parse_options(options: Iterable[str], backbone: Mapping[str, Any]) -> dict[str, Any]:
+    """Return overrides: values by their keys.
+
+    Args:
+        options: ``key=value`` pairs; keys with dots, values as Python writes them or plain words.
+        backbone: what other options of the command line say about the backbone, ``name`` say.
+
+    Raises:
+        UserError: no pair, a key given twice, or what another option of the command line says.
+    """
+    values: dict[str, Any] = {}
+    for option in options:
+        key, equals, text = option.partition("=")
+        if not equals:
+            raise UserError(f"--cfg-options takes key=value, found {option!r}.")
+        value = _parse(text)
+        if key in values and not _same(values[key], value):
+            raise UserError(f"--cfg-options {key} is given twice, as {values[key]!r} and {value!r}.")
+        for part in (key, *flatten(value, key)):
+            if part in _ELSEWHERE:
+                raise UserError(f"--cfg-options {option} would change nothing: {_ELSEWHERE[part]}.")
+        values[key] = value
+    for name, value in backbone.items():
+        key = f"model.backbone.{name}"
+        if key in values and not _same(values[key], value):
+            raise UserError(f"--cfg-options {key} contradicts another option of the command line: leave one out.")
+        values[key] = value
+    return values
+
+
+def names_of_files(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the overrides of what config files call by a name of their own, ``learning_rate`` say."""
+    return {key: value for key, value in overrides.items() if "." not in key and key not in STRUCTURES}
+
+
+def check_names(names: Iterable[str], cfg: Config, known: Iterable[str]) -> None:
+    """Check that the files of a config assign every name, or that a run reads it.
+
+    Raises:
+        UserError: an unknown name; the message has the nearest key of all.
+    """
+    known = {*known, *SETTINGS}
+    for name in names:
+        if name not in known:
+            raise _unknown(name, [*known, *flatten(read_part(cfg))])
+
+
+def merge(cfg: Config, overrides: Mapping[str, Any]) -> None:
+    """Lay the overrides of a config's parts over it.
+
+    Raises:
+        UserError: a key that the config does not have, where none may be added.
+    """
+    for key, value in overrides.items():
+        for part in _leaves(cfg, key, value):
+            _check_key(cfg, part)
+        try:
+            cfg.merge_from_dict({key: value})
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise UserError(f"--cfg-options {key}={value!r}: does not fit the config ({error}).") from error
+
+
+def check_effects(cfg: Config, overrides: Mapping[str, Any], assemble: Callable[[Mapping[str, Any]], Config]) -> None:
+    """Check that every override reaches what the run reads, or is what the config says already.
+
+    Args:
+        cfg: the config under the overrides.
+        overrides: key -> value.
+        assemble: returns the config under overrides.
+
+    Raises:
+        UserError: an override that changes nothing.
+    """
+    content = flatten(read_part(cfg))
+    for key, value in overrides.items():
+        if key.partition(".")[0] in STRUCTURES | SETTINGS and _same(_find(cfg, key), value):
+            continue
+        try:
+            before = assemble({other: given for other, given in overrides.items() if other != key})
+        except UserError:
+            continue  # the others need it
+        if _same(flatten(read_part(before)), content) and not _same(_find(before, key), value):
+            raise UserError(
+                f"--cfg-options {key}={value!r} changes nothing that the run reads: the rest of the config or of the "
+                "command line (--demo, --steps, --batch-size, --data-root) decides it."
+            )
+
+
+def read_part(cfg: Config) -> dict[str, Any]:
+    """Return what a run reads of a config, without the names that only its files use."""
+    return {key: value for key, value in cfg.to_dict().items() if key in STRUCTURES | SETTINGS}
+
+
+def check_arguments(cfg: Config) -> None:
+    """Check that every class takes what the config gives it; everything must be registered.
+
+    Raises:
+        UserError: an argument that a class and its bases do not take.
+    """
+    import mmdet.registry
+    import mmengine.registry
+
+    for part, registries in _REGISTRIES.items():
+        for place, node in _typed(cfg.get(part), part):
+            places = [getattr(mmdet.registry, name, None) or getattr(mmengine.registry, name) for name in registries]
+            classes = [found for registry in places if (found := registry.get(node["type"]))]
+            taken = set[str]().union(*map(_arguments, classes))
+            for key in node if classes and "**" not in taken else ():
+                if key not in taken | _NO_ARGUMENTS:
+                    raise UserError(f"{place}: {node['type']} does not take {key!r}.{did_you_mean(key, taken)}")
+
+
+def _parse(value: str) -> Any:
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return {"true": True, "false": False}.get(value, value)
+
+
+def _same(ours: Any, theirs: Any) -> bool:
+    """Compare values; a tuple is a list, and not-a-number is itself."""
+    return repr(flatten(ours)) == repr(flatten(theirs))
+
+
+def _leaves(cfg: Config, key: str, value: Any) -> Iterator[str]:
+    """Yield the keys that a value sets: of a dict that is laid over another those of its entries."""
+    there = _find(cfg, key)
+    if isinstance(value, dict) and isinstance(there, dict) and not value.get("_delete_"):
+        for name, child in value.items():
+            yield from _leaves(cfg, f"{key}.{name}", child)
+    else:
+        yield key
+
+
+def _check_key(cfg: Config, key: str) -> None:
+    node, parts = cfg._cfg_dict, key.split(".")
+    if parts[0] not in STRUCTURES | SETTINGS:
+        raise _unknown(key, flatten(read_part(cfg)))
+    for depth, part in enumerate(parts):
+        place = ".".join(parts[:depth])
+        if isinstance(node, dict) and part in node:
+            node = node[part]
+        elif isinstance(node, list) and part.isdecimal() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, dict) and depth == len(parts) - 1 and _takes(place, node, part):
+            return
+        else:
+            raise _unknown(key, flatten(read_part(cfg)))
+
+
+def _takes(place: str, node: Mapping[str, Any], key: str) -> bool:
+    """Tell whether a key may be added to a dict; ``check_arguments`` asks the class of one that has a type."""
+    if "type" in node:
+        return True
+    return place in _TAKEN and (_TAKEN[place] is None or key in _TAKEN[place])
+
+
+def _unknown(key: str, known: Iterable[str]) -> UserError:
+    return UserError(f"--cfg-options {key}: the config has no such key.{did_you_mean(key, known)}")
+
+
+def _find(cfg: Config, key: str) -> Any:
+    """Return the value at a key with dots; an object that equals nothing where there is none."""
+    node: Any = cfg._cfg_dict
+    for part in key.split("."):
+        if isinstance(node, dict) and part in node:
+            node = node[part]
+        elif isinstance(node, Sequence) and part.isdecimal() and int(part) < len(node):
+            node = node[int(part)]
+        else:
+            return object()
+    return node
+
+
+def _typed(node: Any, place: str) -> Iterator[tuple[str, ConfigDict]]:
+    """Yield every dict with a type, and its place."""
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
+    if isinstance(node, dict) and isinstance(node.get("type"), str):
+        yield place, node
+    for name, child in children:
+        yield from _typed(child, f"{place}.{name}")
+
+
+def _arguments(built: Callable) -> set[str]:
+    """Return the names of a function's arguments; of a class also its bases' where it hands keywords on to them.
+
+    ``**`` is among them where any keyword is taken to the end.
+    """
+    taken: set[str] = set()
+    for owner in built.__mro__ if inspect.isclass(built) else (built,):
+        if inspect.isclass(owner) and "__init__" not in vars(owner):
+            continue
+        parameters = inspect.signature(owner.__init__ if inspect.isclass(owner) else owner).parameters.values()
+        taken |= {parameter.name for parameter in parameters if parameter.kind not in (parameter.VAR_KEYWORD,)}
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            return taken
+    return taken | {"**"}

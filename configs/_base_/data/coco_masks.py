@@ -1,0 +1,14 @@
+"""COCO 2017 boxes and masks for instance segmentation."""
+
+_base_ = "./coco_boxes.py"
+
+train_pipeline = [
+    dict(type="LoadImage"),
+    dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
+    dict(type="Resize", scale=_base_.image_scale, keep_ratio=True),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PackDetInputs"),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_evaluator = dict(iou_types=("bbox", "segm"))
+test_evaluator = val_evaluator

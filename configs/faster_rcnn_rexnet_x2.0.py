@@ -1,5 +1,0 @@
-"""Faster R-CNN + FPN on ReXNet x2.0."""
-
-_base_ = "./_base_/faster_rcnn.py"
-
-model = dict(backbone=dict(name="rexnet_x2.0"))

@@ -1,5 +1,0 @@
-"""EfficientNet-B0 fine-tuned on your own pictures."""
-
-_base_ = "./_base_/finetune_imagefolder.py"
-
-model = dict(backbone=dict(name="efficientnet_b0"))

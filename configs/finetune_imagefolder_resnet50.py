@@ -1,5 +1,0 @@
-"""ResNet50 fine-tuned on your own pictures."""
-
-_base_ = "./_base_/finetune_imagefolder.py"
-
-model = dict(backbone=dict(name="resnet50"))

@@ -1,5 +1,0 @@
-"""ReXNet x1.0 fine-tuned on your own pictures."""
-
-_base_ = "./_base_/finetune_imagefolder.py"
-
-model = dict(backbone=dict(name="rexnet_x1.0"))

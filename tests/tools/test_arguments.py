@@ -1,0 +1,58 @@
+"""Numbers on the command line: what cannot be is refused while the arguments are read, before anything heavy."""
+
+import pytest
+from helpers import REPOSITORY, run_tool
+
+TRAIN = ("train.py", "configs/ssdlite_rexnet_x1.0.py")
+EVAL = ("eval_detection.py", "configs/ssdlite_rexnet_x1.0.py", "x.pth")
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong"),
+    [
+        (TRAIN, ("--seed", "-1")),
+        (TRAIN, ("--batch-size", "0")),
+        (TRAIN, ("--batch-size", "99999999999999999999")),
+        (TRAIN, ("--steps", "0")),
+        (TRAIN, ("--steps", "1e3")),
+        (TRAIN, ("--keep", "0")),
+        (TRAIN, ("--pictures", "-1")),
+        (EVAL, ("--pictures", "-1")),
+        (EVAL, ("--bootstrap", "1")),
+        (("eval_finegrained.py", "configs/finetune_cars_resnet50.py", "x.pth"), ("--worst", "-2")),
+        (("sweep.py", "configs/finetune_cars_resnet50.py"), ("--trials", "0")),
+        (("latency.py", "resnet50"), ("--threads", "0")),
+        (("latency.py", "resnet50"), ("--runs", "0")),
+        (("latency.py", "resnet50"), ("--input", "0")),
+        (("compare.py", "a", "b"), ("--resamples", "1")),
+        (("export.py", "configs/ssdlite_rexnet_x1.0.py", "x.pth", "--out", "x.onnx"), ("--opset", "7")),
+        (("export.py", "configs/ssdlite_rexnet_x1.0.py", "x.pth", "--out", "x.onnx"), ("--tolerance", "nan")),
+        (("predict.py", "configs/ssdlite_rexnet_x1.0.py", "x.pth", "a", "--out", "b"), ("--score-threshold", "30")),
+        (("complexity.py",), ("--table", "3")),
+        (("make_demo_data.py",), ("--val-images", "0")),
+    ],
+    ids=lambda part: " ".join(part),
+)
+def test_a_number_that_cannot_be_is_one_line(command, wrong):
+    run = run_tool(*command, *wrong, timeout=20)
+    assert run.returncode == 2
+    assert run.stderr.startswith(f"error: argument {wrong[0]}: ") and len(run.stderr.splitlines()) == 1
+    assert wrong[1] in run.stderr
+
+
+def test_it_takes_nothing_heavy():
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-X", "importtime", str(REPOSITORY / "tools/train.py"), "x.py", "--seed", "-1"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert not any(f"| {name}\n" in run.stderr.replace("  ", "") for name in ("torch", "mmengine", "numpy"))
+
+
+def test_options_of_one_kind_add_up():
+    from benchmark.cli import config_parser
+
+    parsed = config_parser("", checkpoint=False).parse_args(
+        ["x.py", "--cfg-options", "a=1", "b=2", "--demo", "--cfg-options", "c=3"]
+    )
+    assert parsed.cfg_options == ["a=1", "b=2", "c=3"]
