@@ -29,9 +29,14 @@ def complete_data(cfg: Config, batch_size: int | None, allow_partial: bool) -> N
         cfg.val_evaluator.ann_file = str(Path(dataset.data_root) / dataset.ann_file)
     if "num_classes" in cfg.get("model", {}) and cfg.model.num_classes is None:
         cfg.model.num_classes = count_classes(dataset.name, Path(dataset.data_root))
-    if "test_dataloader" in cfg:  # MMDetection's own clients evaluate what the tools here do, by its own reader
-        cfg.test_dataloader, cfg.test_evaluator = copy.deepcopy((cfg.val_dataloader, cfg.val_evaluator))
-        cfg.test_dataloader.dataset.pipeline[0].type = "LoadImageFromFile"
+
+
+def complete_for_clients(cfg: Config) -> None:
+    """Let MMDetection's own clients evaluate what the tools here do, through its own reader of pictures."""
+    if "test_dataloader" not in cfg:
+        return
+    cfg.test_dataloader, cfg.test_evaluator = copy.deepcopy((cfg.val_dataloader, cfg.val_evaluator))
+    cfg.test_dataloader.dataset.pipeline[0].type = "LoadImageFromFile"
 
 
 def limit_workers(cfg: Config) -> None:

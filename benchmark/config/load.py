@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from backbones.errors import UserError, as_user_errors
 from benchmark.cli import Options
-from benchmark.config.complete import complete_data, limit_workers
+from benchmark.config.complete import complete_data, complete_for_clients, limit_workers
 from benchmark.config.names import DATA, find_config, list_datasets, on_dataset, run_name
 from benchmark.config.overlay import demo_overlay, lay_demo, set_steps
 from benchmark.config.overrides import check_effects, check_names, merge, names_of_files, parse_options, read_part
@@ -72,6 +72,7 @@ def load_config(
             cfg.data_root = str(root)
         merge(cfg, {key: value for key, value in overrides.items() if key not in names})
         complete_data(cfg, batch_size, allow_partial)
+        complete_for_clients(cfg)
         return cfg
 
     with as_user_errors(str(path)):

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from backbones.catalogue import TIMM_PREFIX, list_backbones
 from backbones.errors import UserError, did_you_mean
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -75,7 +74,7 @@ def run_name(own: Config, path: Path, backbone: str) -> str:
     stem, template = own.get("name", path.stem), own.get("template", "")
     owned = own.model.get("backbone", {}).get("name")
     tail = stem.removeprefix(f"{template}_")
-    if template and tail != stem and tail != _slug(owned) and tail in list_backbones():
+    if template and tail not in (stem, _slug(owned)) and tail in _backbones():
         raise UserError(f"{path} is named after {tail}, but its backbone is {owned}: rename the file, or change it.")
     if "experiment_name" in own and owned != backbone:
         raise UserError(
@@ -96,14 +95,19 @@ def _slug(backbone: str | None) -> str | None:
 
 def _as_template(name: str) -> str | None:
     """Return the arguments that make the run of a name, if it is one of template, data set and backbone."""
-    backbones = {_slug(backbone): backbone for backbone in list_backbones()}
     for prefix, arguments in _templates():
-        backbone = name.removeprefix(f"{prefix}_")
-        if backbone.startswith(_slug(TIMM_PREFIX)):
-            return f"{arguments} --backbone {TIMM_PREFIX}{backbone.removeprefix(_slug(TIMM_PREFIX))}"
-        if backbone in backbones:
-            return f"{arguments} --backbone {backbones[backbone]}"
+        tail = name.removeprefix(f"{prefix}_")
+        if tail.startswith("timm-"):
+            return f"{arguments} --backbone {tail.replace('-', ':', 1)}"
+        if tail in _backbones():
+            return f"{arguments} --backbone {tail}"
     return None
+
+
+def _backbones() -> list[str]:
+    from backbones.catalogue import list_backbones  # takes torch with it
+
+    return list_backbones()
 
 
 def _templates() -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from backbones.weights import preprocessing
+from backbones.catalogue import preprocessing
 from benchmark.config.complete import complete_model
 from benchmark.config.load import load_config
 from benchmark.config.names import CONFIGS

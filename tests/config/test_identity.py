@@ -90,7 +90,7 @@ def test_templates_leaves_and_resolved_configs_agree(plain, tmp_path):
     complete_model(cfg)
     # as a training leaves it in its folder
     cfg.optim_wrapper.type, cfg.optim_wrapper.precision = "AutocastOptimWrapper", "bf16"
-    cfg.randomness.seed, cfg.work_dir, cfg.config_sha256 = 7, "somewhere", plain[SSDLITE]
+    cfg.randomness.seed, cfg.work_dir, cfg.experiment_name = 7, "somewhere", "x"
     cfg.dump(tmp_path / "config.py")
     assert sha(tmp_path / "config.py") == plain[SSDLITE]
 

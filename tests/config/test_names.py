@@ -56,7 +56,7 @@ def test_a_file_named_after_another_backbone_is_refused(tmp_path):
 
 def test_a_resolved_config_keeps_name_and_template(tmp_path):
     cfg = load_config(SSDLITE, backbone="rexnet_x1.0")
-    cfg.config_sha256 = "0"
+    cfg.experiment_name = "as a training names it"
     cfg.dump(tmp_path / "config.py")
     again = load_config(tmp_path / "config.py", backbone="rexnet_x1.0")
     assert (config_name(again), again.template) == ("ssdlite_rexnet_x1.0", "ssdlite")

@@ -79,10 +79,10 @@ def test_a_task_without_a_table_stands_beside_nothing(toy, tmp_path):
 
 
 def test_a_task_without_a_table_is_counted_at_its_configs_own_input(toy, tmp_path, monkeypatch):
-    text = f'_base_ = "{CONFIGS}/_base_/finetune_food101.py"\ntask = "toy"\n'
+    text = f'_base_ = "{CONFIGS}/_base_/data/finetune_food101.py"\ntask = "toy"\n'
     text += 'model = dict(backbone=dict(name="mobilenet_v3_small", pretrained=None))\n'
     (tmp_path / "toy_mobilenet_v3_small.py").write_text(text)
-    monkeypatch.setattr(golden, "CONFIGS", tmp_path)
+    monkeypatch.setattr(golden, "list_leaves", lambda: list(tmp_path.glob("*.py")))
     monkeypatch.setattr(golden, "list_backbones", lambda: [])
     found = golden.count_everything()["configs"]
     assert found.keys() == {"toy_mobilenet_v3_small"}
