@@ -20,7 +20,9 @@ from backbones.catalogue import (
 from backbones.entry import Preprocessing
 from backbones.errors import UserError
 from backbones.weights import load_pretrained
-from benchmark.config.load import CONFIGS, complete_model, load_config
+from benchmark.config.complete import complete_model
+from benchmark.config.load import load_config
+from benchmark.config.names import CONFIGS
 from benchmark.models.build import build_model, register_models
 
 

@@ -249,5 +249,5 @@ def test_tool_says_in_one_line_what_it_made(tmp_path):
 
 def test_tool_ends_a_mistake_with_one_line(tmp_path):
     done = run_tool(tmp_path, "--train-images", 0)
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1 and "found 0 train pictures" in done.stderr
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "--train-images: takes a whole number" in done.stderr
