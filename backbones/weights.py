@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from backbones.catalogue import build_network, find_entry
 from backbones.entry import Entry
 from backbones.errors import UserError
-from backbones.tensors import describe_misfit, named_sha256, read_state_dict
+from backbones.tensors import describe_misfit, first_not_finite, named_sha256, read_state_dict
 
 # Prefixes of a backbone's names in the checkpoints of detectors and classifiers, the longer first.
 _PREFIXES = ("backbone.net.", "backbone.")
@@ -38,7 +38,8 @@ def load_pretrained(net: nn.Module, full: nn.Module, name: str, source: str) -> 
             in our key layout, timm's, or the authors' own (same tensors in the same order).
 
     Raises:
-        UserError: no such weights, no network, an unreadable or unsafe file, or keys or shapes that do not fit.
+        UserError: no such weights, no network, an unreadable or unsafe file, keys or shapes that do not fit, or
+            values that are not finite.
     """
     if source == "imagenet":
         state, origin = _imagenet(name, find_entry(name))
@@ -48,6 +49,8 @@ def load_pretrained(net: nn.Module, full: nn.Module, name: str, source: str) -> 
     classifier = _classifier_keys(name)
     state = _rename(state, expected, classifier)
     _check(state, net.state_dict(), expected, classifier, f"{origin} into {name}")
+    if broken := first_not_finite(state):
+        raise UserError(f"Weights of {origin} for {name} are not finite: {broken} holds a NaN or an infinity.")
     fits = {key for key in classifier if key in state and state[key].shape == expected[key].shape}
     wanted = net.state_dict().keys() - (classifier - fits)
     net.load_state_dict({key: state[key] for key in wanted if key in state}, strict=False)

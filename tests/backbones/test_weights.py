@@ -438,6 +438,17 @@ def test_keys_that_do_not_fit_are_named_and_nothing_is_loaded(change, message, s
     assert_same_tensors(net.state_dict(), before)
 
 
+def test_weights_that_are_not_finite_are_refused(source, tmp_path):
+    state = {key: value.clone() for key, value in source.state_dict().items()}
+    state["bn1.running_var"][3] = float("inf")
+    torch.save(state, tmp_path / "weights.pth")
+    net = build_network(SMALL)
+    before = snapshot(net)
+    with pytest.raises(UserError, match=r"weights\.pth for mobilenet_v3_small are not finite: bn1\.running_var holds"):
+        load(net, SMALL, tmp_path / "weights.pth")
+    assert_same_tensors(net.state_dict(), before)
+
+
 def test_another_backbones_file_is_refused(tmp_path):
     torch.save(build_network("mobilenet_v2").state_dict(), tmp_path / "weights.pth")
     with pytest.raises(UserError, match=r"missing.*unexpected.*of another shape"):
