@@ -21,5 +21,3 @@ _base_ = [
 ]
 
 template = "finetune"
-
-custom_hooks = [*_base_.custom_hooks, dict(type="SameClassesHook")]

@@ -90,18 +90,3 @@ class SeedIterationHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seed all generators."""
         seed_all(derive_seed(ITERATIONS, runner.seed, runner.rank, runner.iter))
-
-
-@HOOKS.register_module()
-class SameClassesHook(Hook):
-    """Refuse a checkpoint that was trained to tell other classes apart than the config's."""
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Compare the number of classes."""
-        trained = checkpoint.get("meta", {}).get("dataset_meta", {})
-        found, expected = len(trained.get("classes", ())), runner.cfg.model.num_classes
-        if found and found != expected:
-            raise UserError(
-                f"The checkpoint was trained on {trained.get('name', 'another data set')} ({found} classes), the "
-                f"config is for {runner.cfg.dataset_name} ({expected} classes): give the checkpoint's own config."
-            )

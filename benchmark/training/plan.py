@@ -5,7 +5,7 @@ comes after.
 """
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -26,6 +26,8 @@ from benchmark.files.checkpoints import check_fit, load_checkpoint, load_weights
 from benchmark.files.ownership import owned
 from benchmark.files.run_folder import (
     DAMAGED,
+    OWNER,
+    POINT,
     RESULT,
     VIS_DATA,
     checkpoint_iteration,
@@ -147,6 +149,7 @@ def plan_evaluation(options: Options, checkpoint: Path, *, tool: str) -> Plan:
     )
     _check_place(work_dir, cfg, record)
     complexity = _complete(cfg, options.launcher, work_dir)
+    _check_classes(weights.get("meta", {}).get("dataset_meta", {}), cfg)
     check_fit(build_skeleton(cfg), weights["state_dict"], checkpoint)
     cfg.load_from = str(checkpoint)
     return Plan(
@@ -173,7 +176,8 @@ def check_unused(work_dir: Path, *, overwrite: bool) -> None:
             f"{work_dir} already holds a run ({found[0].name}): --resume continues it, --overwrite replaces it, "
             "--work-dir puts the new one elsewhere."
         )
-    if overwrite and not found and work_dir.is_dir() and any(work_dir.iterdir()):
+    others = {path.name for path in work_dir.iterdir()} - {OWNER, POINT} if work_dir.is_dir() else set()
+    if overwrite and not found and others:
         raise UserError(
             f"{work_dir} holds no run that --overwrite could replace, but other files: give an empty folder."
         )
@@ -254,6 +258,16 @@ def _check_place(work_dir: Path, cfg: Config, checkpoint: CheckpointRecord) -> N
         raise UserError(
             f"{path} holds the figures of {what}, {found.config.name} on {found.data.name}; those of "
             f"{checkpoint.file}, {ours[0]} on {ours[1]}, must not replace them: give another --work-dir."
+        )
+
+
+def _check_classes(trained: Mapping[str, Any], cfg: Config) -> None:
+    """Refuse a classifier's checkpoint that was trained to tell other classes apart than the config's."""
+    found, expected = len(trained.get("classes", ())), cfg.model.get("num_classes")
+    if expected and found and found != expected:
+        raise UserError(
+            f"The checkpoint was trained on {trained.get('name', 'another data set')} ({found} classes), the "
+            f"config is for {cfg.dataset_name} ({expected} classes): give the checkpoint's own config."
         )
 
 

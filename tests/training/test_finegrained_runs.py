@@ -120,7 +120,7 @@ def test_two_processes_give_the_same_figures(trained):
         odd = evaluate(options(root, None), folder / "iter_2.pth", tool="eval_finegrained.py", per_class=True)
         assert odd.data.images == alone.data.images + 1
         run_distributed(root, folder)
-        both = read_result(folder / "result.json")
+        both = read_result(folder / "eval_iter_2/result.json")
     finally:
         (root / "test/class 0/extra.jpg").unlink()
     assert both.provenance.world_size == 2
