@@ -106,7 +106,7 @@ class Pair(_Record):
 
     Attributes:
         device: as in ``Latency``.
-        batch: images a run.
+        batch: images per run.
         pair: labels of both.
         top1: of both, as the paper prints them.
         ratio: median over the rounds.
