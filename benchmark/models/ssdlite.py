@@ -260,7 +260,9 @@ class SSDLiteHead(AnchorHead):
 
         MMDetection's own ``encode`` copies its constants to the device at each call and waits for that.
         """
-        wanted, own = (((each[..., :2] + each[..., 2:]) / 2, each[..., 2:] - each[..., :2]) for each in (boxes, anchors))
+        wanted, own = (
+            ((each[..., :2] + each[..., 2:]) / 2, each[..., 2:] - each[..., :2]) for each in (boxes, anchors)
+        )
         deltas = torch.cat([(wanted[0] - own[0]) / own[1], (wanted[1] / own[1]).log()], dim=-1)
         columns = zip(deltas.unbind(-1), self.bbox_coder.means, self.bbox_coder.stds, strict=True)
         return torch.stack([(column - mean) / std for column, mean, std in columns], dim=-1)

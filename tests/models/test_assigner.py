@@ -68,7 +68,9 @@ def test_equal_to_mmdetections_on_many_anchors_and_objects():
 
 
 def test_objects_are_padded_to_the_image_with_most():
-    objects = Objects.pad([instances([[0, 0, 1, 1], [2, 2, 3, 3]], [5, 6]), instances([]), instances([[4, 4, 5, 5]], [7])])
+    objects = Objects.pad(
+        [instances([[0, 0, 1, 1], [2, 2, 3, 3]], [5, 6]), instances([]), instances([[4, 4, 5, 5]], [7])]
+    )
     assert objects.valid.tolist() == [[True, True], [False, False], [True, False]]
     assert objects.labels[objects.valid].tolist() == [5, 6, 7]
     assert objects.boxes[objects.valid].tolist() == [[0, 0, 1, 1], [2, 2, 3, 3], [4, 4, 5, 5]]

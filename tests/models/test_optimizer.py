@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from benchmark.config.load import CONFIGS, load_config
+from benchmark.models.precision import AutocastOptimWrapper
 
 STEPS = 5
 
@@ -27,7 +28,30 @@ def test_it_gives_the_weights_of_the_plain_one(name, demo):
         optimizer = torch.optim.SGD(net.parameters(), **{**options, "lr": 0.1, **changes})
         for batch in images:
             optimizer.zero_grad()
-            net(batch.to(memory_format=torch.channels_last)).square().sum().backward()
+            net(batch.to(memory_format=torch.channels_last)).square().mean().backward()
             optimizer.step()
     for one, other in zip(plain.parameters(), fused.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_state_of_another_memory_format_is_restored_in_the_parameters_own():
+    """Fused, PyTorch would otherwise add the momenta of one place to the weights of another, without a word."""
+    start = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    gradients = torch.randn(2, 4, 3, 3, 3, generator=torch.Generator().manual_seed(1))
+
+    def step(wrapper: AutocastOptimWrapper, weight: nn.Parameter, gradient: torch.Tensor) -> None:
+        weight.grad = torch.empty_like(weight).copy_(gradient)
+        wrapper.optimizer.step()
+
+    def make(memory_format: torch.memory_format) -> tuple[AutocastOptimWrapper, nn.Parameter]:
+        weight = nn.Parameter(start.clone(memory_format=memory_format))
+        return AutocastOptimWrapper("fp32", optimizer=torch.optim.SGD([weight], 0.1, momentum=0.9, fused=True)), weight
+
+    wrapper, weight = make(torch.contiguous_format)
+    step(wrapper, weight, gradients[0])
+    again, other = make(torch.channels_last)
+    other.data.copy_(weight.data)
+    again.load_state_dict(wrapper.state_dict())
+    for pair in ((wrapper, weight), (again, other)):
+        step(*pair, gradients[1])
+    torch.testing.assert_close(other, weight)
