@@ -15,6 +15,7 @@ from backbones.errors import UserError
 REMEDY = "Give --data-root DIR or set DATA_ROOT to where the data lie; --demo needs none."
 LARGEST = 1e6  # px, of a number in a box; where it is larger or not finite the box is none
 SECTIONS = ("images", "categories", "annotations")
+_SHOWN = 3
 
 
 def read_annotations(path: Path) -> dict[str, Any]:
@@ -36,6 +37,22 @@ def read_annotations(path: Path) -> dict[str, Any]:
     if missing:
         raise UserError(f"{path} is not a COCO annotation file: it has no list {', '.join(map(repr, missing))}.")
     return content
+
+
+def check_ids(annotations: Path, content: dict[str, Any], detections: Sequence[dict[str, Any]]) -> None:
+    """Refuse detections on images, or of categories, that an annotation file with this content does not have.
+
+    Raises:
+        UserError: there are such.
+    """
+    for key, section in (("image_id", "images"), ("category_id", "categories")):
+        known = {entry["id"] for entry in content[section]}
+        foreign = sorted({detection[key] for detection in detections} - known)
+        if foreign:
+            raise UserError(
+                f"{len(foreign)} values of {key} in the detections are not in {annotations} (first: "
+                f"{', '.join(map(str, foreign[:_SHOWN]))}): they belong to another data set."
+            )
 
 
 def is_countable(box: Sequence[float], area: float) -> bool:

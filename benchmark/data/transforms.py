@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
-from benchmark.data.decode import UnreadableImageError, open_picture, read_image, to_rgb
+from benchmark.data.decode import Encoded, UnreadableImageError, open_picture, read_encoded, to_rgb
 
 # In evaluation a reduced picture keeps twice the pixels needed, so that the reduction leaves no trace in the figures.
 _EVAL_MARGIN = 2.0
@@ -98,6 +98,25 @@ class PackClassInputs(BaseTransform):
         return {"inputs": F.pil_to_tensor(results["img"]), "data_samples": sample}
 
 
+def read_annotated(sample: dict[str, Any]) -> Encoded:
+    """Read the file of a data set's sample, without decoding its pixels.
+
+    Args:
+        sample: ``img_path`` and, where they are known, ``height`` and ``width``.
+
+    Raises:
+        UnreadableImageError: not a picture, or one of another size than ``height`` and ``width``.
+    """
+    encoded = read_encoded(sample["img_path"])
+    height, width = encoded.shape
+    if (sample.get("height", height), sample.get("width", width)) != (height, width):
+        raise UnreadableImageError(
+            f"Image {encoded.path} is {width}x{height}, its annotation says {sample['width']}x{sample['height']}: "
+            "its boxes would lie elsewhere. Restore it, or fix that."
+        )
+    return encoded
+
+
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
     """Put the picture at ``img_path`` into ``img``; unlike OpenCV's reader a truncated file is an error."""
@@ -106,13 +125,7 @@ class LoadImage(BaseTransform):
         """Add ``img`` (H, W, 3) uint8 BGR, ``img_shape`` and ``ori_shape`` (H, W).
 
         Raises:
-            UnreadableImageError: not a picture, or one of another size than ``height`` and ``width`` if they are given.
+            UnreadableImageError: see ``read_annotated``; or damaged.
         """
-        image = read_image(results["img_path"])
-        height, width = image.shape[:2]
-        if (results.get("height", height), results.get("width", width)) != (height, width):
-            raise UnreadableImageError(
-                f"Image {results['img_path']} is {width}x{height}, its annotation says "
-                f"{results['width']}x{results['height']}: its boxes would lie elsewhere. Restore it, or mend that."
-            )
-        return {**results, "img": image, "img_shape": image.shape[:2], "ori_shape": image.shape[:2]}
+        encoded = read_annotated(results)
+        return {**results, "img": encoded.decode(), "img_shape": encoded.shape, "ori_shape": encoded.shape}

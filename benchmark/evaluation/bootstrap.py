@@ -22,6 +22,7 @@ from pycocotools.cocoeval import COCOeval, Params
 
 from backbones.errors import UserError
 from benchmark.console import track_progress
+from benchmark.data.annotations import check_ids
 
 LEVEL = 95  # percent
 # Figure -> area range of its objects, and which of the IoU thresholds 0.50, 0.55 .. 0.95 it averages.
@@ -35,7 +36,6 @@ FIGURES = {
 }
 _RECALLS = Params("bbox").recThrs
 _CHUNK = 32  # resamples at once
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def match(annotations: Path, detections: Sequence[dict[str, Any]], iou_type: str
         UserError: a detection on an image, or of a category, that the annotations do not have.
     """
     truth = _read_truth(annotations)
-    _check_ids(annotations, truth, detections)
+    check_ids(annotations, truth.dataset, detections)
     with contextlib.redirect_stdout(None):  # pycocotools tells what it does
         results = _load_results(truth, detections, iou_type)
     by_category: dict[int, list[dict[str, Any]]] = {category: [] for category in sorted(truth.getCatIds())}
@@ -240,16 +240,6 @@ def _read_truth(annotations: Path) -> COCO:
     with contextlib.redirect_stdout(None):
         truth.createIndex()
     return truth
-
-
-def _check_ids(annotations: Path, truth: COCO, detections: Sequence[dict[str, Any]]) -> None:
-    for key, known in (("image_id", truth.imgs), ("category_id", truth.cats)):
-        foreign = sorted({detection[key] for detection in detections} - known.keys())
-        if foreign:
-            raise UserError(
-                f"{len(foreign)} values of {key} in the detections are not in {annotations} (first: "
-                f"{', '.join(map(str, foreign[:_SHOWN]))}): they belong to another data set."
-            )
 
 
 def _load_results(truth: COCO, detections: Sequence[dict[str, Any]], iou_type: str) -> COCO:

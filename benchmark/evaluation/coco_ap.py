@@ -1,5 +1,6 @@
-"""COCO's average precision, by faster-coco-eval."""
+"""COCO's average precision, by hotcoco: pycocotools' figures to the last bit, a hundred times as fast."""
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from faster_coco_eval import COCO, COCOeval_faster
+from hotcoco import COCO, COCOeval
 from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from backbones.errors import UserError
 from backbones.tensors import file_sha256
-from benchmark.data.annotations import read_annotations
+from benchmark.data.annotations import check_ids, read_annotations
 from benchmark.files.atomic import write_atomically
 from benchmark.files.run_folder import DETECTIONS
 from benchmark.records.figures import IOU_TYPES
@@ -42,23 +43,22 @@ def coco_ap(
     Returns:
         AP, AP50, AP75, APs, APm, APl as in ``STATS``, and AP by class name; in percent, None where the annotations
         have no object to find.
+
+    Raises:
+        UserError: unreadable annotations, or detections of another data set.
     """
-    truth = COCO(str(annotations))
-    names = {category["id"]: category["name"] for category in truth.loadCats(truth.getCatIds())}
-    if not truth.getAnnIds():
-        return dict.fromkeys(STATS), dict.fromkeys(names.values())
-    if not detections:
-        present = {
-            annotation["category_id"] for annotation in truth.dataset["annotations"] if not annotation["iscrowd"]
-        }
-        return _without_detections(truth), {name: 0.0 if i in present else None for i, name in names.items()}
-    # Given a box, COCO's reader would take the mask's area from it. (It also writes into what it is given.)
+    content = read_annotations(annotations)
+    check_ids(annotations, content, detections)
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    truth = COCO(content)
+    # Given a box, COCO's reader would take the mask's area from it.
     shape = _SHAPES[iou_type]
     bare = [{key: d[key] for key in ("image_id", "category_id", "score", shape)} for d in detections]
-    evaluation = COCOeval_faster(truth, truth.loadRes(bare), iou_type, print_function=lambda *_: None)
+    evaluation = COCOeval(truth, truth.load_res(bare), iou_type)
     evaluation.evaluate()
     evaluation.accumulate()
-    evaluation.summarize()
+    with contextlib.redirect_stdout(None):
+        evaluation.summarize()
     precision = evaluation.eval["precision"][:, :, :, 0, -1]  # (10 thresholds, 101 recalls, classes)
     classes = {names[i]: _mean_percent(precision[..., k]) for k, i in enumerate(evaluation.params.catIds)}
     return {name: _percent(evaluation.stats[place]) for name, place in STATS.items()}, classes
@@ -71,15 +71,6 @@ def _percent(value: float) -> float | None:
 def _mean_percent(precision: np.ndarray) -> float | None:
     valid = precision[precision > -1]
     return 100.0 * float(valid.mean()) if valid.size else None
-
-
-def _without_detections(truth: COCO) -> dict[str, float | None]:
-    areas = [annotation["area"] for annotation in truth.dataset["annotations"] if not annotation["iscrowd"]]
-    ranges = {"APs": (0, 32**2), "APm": (32**2, 96**2), "APl": (96**2, float("inf"))}
-    return {
-        name: 0.0 if any(low <= area <= high for area in areas) else None
-        for name, (low, high) in {**dict.fromkeys(STATS, (0, float("inf"))), **ranges}.items()
-    }
 
 
 @METRICS.register_module()

@@ -12,7 +12,7 @@ from pycocotools import mask as mask_codec
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks, make_grid
 
-from benchmark.data.decode import open_picture, to_rgb
+from benchmark.data.decode import read_image
 from benchmark.files.run_folder import MARK
 
 _FONT = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
@@ -29,8 +29,7 @@ def class_colours(count: int) -> list[tuple[int, int, int]]:
 
 def draw_detections(image: Path, detections: Iterable[dict], names: dict[int, str], threshold: float) -> Image.Image:
     """Draw the detections of the picture in a file; the rest as in ``draw_on``."""
-    with open_picture(str(image)) as opened:
-        return draw_on(to_rgb(opened), detections, names, threshold)
+    return draw_on(Image.fromarray(read_image(str(image), "RGB")), detections, names, threshold)
 
 
 def draw_on(image: Image.Image, detections: Iterable[dict], names: dict[int, str], threshold: float) -> Image.Image:

@@ -24,7 +24,7 @@ from benchmark.config.complete import complete_model
 from benchmark.config.load import load_options
 from benchmark.console import track_progress
 from benchmark.data.annotations import read_annotations
-from benchmark.data.decode import UnreadableImageError, open_picture, to_rgb
+from benchmark.data.decode import UnreadableImageError, open_picture, read_image
 from benchmark.files.atomic import write_atomically
 from benchmark.files.checkpoints import fill, load_weights
 from benchmark.models.build import build_model
@@ -203,7 +203,10 @@ def read_upright(path: Path) -> Image.Image:
         UnreadableImageError: damaged, not a picture, too large for Pillow, or of 32-bit values of unknown range.
     """
     with open_picture(str(path)) as opened:
-        return to_rgb(ImageOps.exif_transpose(opened))
+        exif = opened.getexif()
+    image = Image.fromarray(read_image(str(path), "RGB"))
+    image.info["exif"] = exif.tobytes()
+    return ImageOps.exif_transpose(image)
 
 
 def category_ids(cfg: Config) -> list[int]:

@@ -76,7 +76,14 @@ class AutocastOptimWrapper(OptimWrapper):
         return {**super().state_dict(), "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Restore what ``state_dict`` gave."""
+        """Restore what ``state_dict`` gave, in the parameters' memory format.
+
+        PyTorch's fused optimizers on the CPU take it for granted, and compute something else where it differs.
+        """
         state = dict(state_dict)
         self.scaler.load_state_dict(state.pop("scaler"))
         super().load_state_dict(state)
+        for parameter, own in self.optimizer.state.items():
+            for name, value in own.items():
+                if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                    own[name] = torch.empty_like(parameter).copy_(value)

@@ -14,13 +14,13 @@ from mmdet.models.dense_heads import AnchorHead
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.detectors import SingleStageDetector
 from mmdet.models.task_modules.prior_generators import AnchorGenerator
-from mmdet.models.task_modules.samplers import PseudoSampler
 from mmdet.registry import MODELS, TASK_UTILS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.ops import Conv2dNormActivation, sigmoid_focal_loss
 
+from benchmark.models.assigner import Objects
 from benchmark.models.resolve import ResolvedModel
 
 
@@ -132,7 +132,7 @@ class MultiBoxClassificationLoss(nn.Module):
         mined = loss.detach().masked_fill(positives | (weights == 0), -1.0)
         rank = mined.argsort(dim=1, descending=True).argsort(dim=1)
         hard = (rank < self.neg_pos_ratio * positives.sum(dim=1, keepdim=True)) & (mined >= 0)
-        return loss[positives | hard].sum()
+        return torch.where(positives | hard, loss, 0.0).sum()
 
 
 @MODELS.register_module()
@@ -167,7 +167,7 @@ class SSDLiteHead(AnchorHead):
         bbox_coder: config of MMDetection's box coder; variances 0.1 and 0.2 are its ``target_stds``.
         loss_cls: ``MultiBoxClassificationLoss`` or ``SigmoidFocalClassificationLoss``.
         smoothl1_beta: where the box loss turns from quadratic to linear.
-        train_cfg: ``assigner``, MMDetection's.
+        train_cfg: ``assigner``, config of ``BatchMaxIoUAssigner``.
         test_cfg: ``nms_pre``, ``score_thr``, ``nms``, ``max_per_img``.
     """
 
@@ -194,9 +194,9 @@ class SSDLiteHead(AnchorHead):
         self.prior_generator = TASK_UTILS.build(anchor_generator)
         self.bbox_coder = TASK_UTILS.build(bbox_coder)
         self.train_cfg, self.test_cfg = train_cfg, test_cfg
+        self._anchors: dict[tuple, Tensor] = {}
         if train_cfg:
             self.assigner = TASK_UTILS.build(train_cfg["assigner"])
-            self.sampler = PseudoSampler(context=self)
         anchors = self.prior_generator.num_base_priors
         self.cls_convs = nn.ModuleList(
             separable_conv(c, a * self.cls_out_channels) for c, a in zip(in_channels, anchors, strict=True)
@@ -230,18 +230,42 @@ class SSDLiteHead(AnchorHead):
         batch_gt_instances_ignore: list | None = None,
     ) -> dict[str, Tensor]:
         """Return ``loss_cls`` and ``loss_bbox``, each summed and divided by the batch's number of positives."""
-        sizes = [score.shape[-2:] for score in cls_scores]
-        anchors, valid = self.get_anchors(sizes, batch_img_metas, device=cls_scores[0].device)
-        *targets, _ = self.get_targets(
-            anchors, valid, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore=batch_gt_instances_ignore
-        )
-        labels, label_weights, box_targets, box_weights = (torch.cat(levels, dim=1) for levels in targets)
+        anchors = self.anchors([score.shape[-2:] for score in cls_scores], cls_scores[0].device)
+        objects = Objects.pad(batch_gt_instances)
+        ignored = None
+        if batch_gt_instances_ignore and None not in batch_gt_instances_ignore:
+            ignored = Objects.pad(batch_gt_instances_ignore)
+        assigned = self.assigner.assign(anchors, objects, ignored)  # (N, A)
+        positives = assigned > 0
+        matched = (assigned - 1).clamp(min=0)
+        labels = torch.where(positives, objects.labels.gather(1, matched), self.num_classes)
+        boxes = objects.boxes.gather(1, matched[..., None].expand(-1, -1, 4))  # (N, A, 4)
+        box_targets = self.encode(anchors, torch.where(positives[..., None], boxes, anchors))
         logits, deltas = self.flatten(cls_scores, bbox_preds)  # (N, A, classes), (N, A, 4)
-        positives = (labels >= 0) & (labels < self.num_classes)
         normaliser = positives.sum().clamp(min=1)
-        loss_cls = self.loss_cls(logits, labels, label_weights, positives)
+        loss_cls = self.loss_cls(logits, labels, (assigned >= 0).to(logits), positives)
         loss_bbox = F.smooth_l1_loss(deltas, box_targets, reduction="none", beta=self.smoothl1_beta)
-        return {"loss_cls": loss_cls / normaliser, "loss_bbox": (loss_bbox * box_weights).sum() / normaliser}
+        loss_bbox = (loss_bbox * positives[..., None]).sum()
+        return {"loss_cls": loss_cls / normaliser, "loss_bbox": loss_bbox / normaliser}
+
+    def anchors(self, sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
+        """Return the anchors of maps of these sizes, (A, 4) xyxy in pixels, one map after the other; made once."""
+        key = (tuple(map(tuple, sizes)), device)
+        if key not in self._anchors:
+            self._anchors[key] = torch.cat(self.prior_generator.grid_priors(sizes, device=device))
+        return self._anchors[key]
+
+    def encode(self, anchors: Tensor, boxes: Tensor) -> Tensor:
+        """Return the deltas that make boxes (N, A, 4) of anchors (A, 4), as the box coder does.
+
+        MMDetection's own ``encode`` copies its constants to the device at each call and waits for that.
+        """
+        wanted, own = (
+            ((each[..., :2] + each[..., 2:]) / 2, each[..., 2:] - each[..., :2]) for each in (boxes, anchors)
+        )
+        deltas = torch.cat([(wanted[0] - own[0]) / own[1], (wanted[1] / own[1]).log()], dim=-1)
+        columns = zip(deltas.unbind(-1), self.bbox_coder.means, self.bbox_coder.stds, strict=True)
+        return torch.stack([(column - mean) / std for column, mean, std in columns], dim=-1)
 
 
 @MODELS.register_module()

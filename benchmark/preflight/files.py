@@ -13,7 +13,7 @@ from pathlib import Path
 
 from backbones.errors import UserError
 from benchmark.console import track_progress
-from benchmark.data.decode import open_picture, to_rgb
+from benchmark.data.decode import open_picture, read_image
 from benchmark.preflight.rows import Outcome, Row, found_row, printable
 
 _SAMPLE = 64  # pictures whose header is read before a run
@@ -169,8 +169,8 @@ def _examine(decode: bool, job: tuple[str, Size | None]) -> tuple[str | None, st
         with open_picture(path) as image:
             size = image.size
             on_the_side = size != annotated and image.getexif().get(_ORIENTATION) in _ON_THE_SIDE
-            if decode:
-                to_rgb(image)
+        if decode:
+            read_image(path)
         digest = _digest(path) if decode else None
     except (OSError, ValueError, UserError) as error:
         return UNREADABLE, printable(str(error.__cause__ or error)), None

@@ -2,13 +2,17 @@
 
 import math
 import time
+from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
-from mmengine.hooks import Hook
+import torch
+from mmengine.hooks import Hook, RuntimeInfoHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from backbones.errors import UserError
+from backbones.tensors import first_not_finite
 from benchmark.measuring.memory import peak_memory
 from benchmark.seeding import ITERATIONS, derive_seed, seed_all
 
@@ -19,26 +23,117 @@ class DivergedError(UserError):
     """A training whose loss is no longer finite."""
 
 
+@dataclass(frozen=True)
+class _Losses:
+    """One iteration's losses on their way to the host.
+
+    Attributes:
+        iteration: from 1.
+        names: of the losses; the first is their sum.
+        values: on the host, valid once ``arrived``.
+        arrived: CUDA's event after the copy, None where there is nothing to wait for.
+        paths: of the iteration's images.
+    """
+
+    iteration: int
+    names: tuple[str, ...]
+    values: torch.Tensor
+    arrived: torch.cuda.Event | None
+    paths: list[str]
+
+
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Stop at a loss that is NaN or infinite, naming the iteration and its images."""
+    """Stop at a loss that is NaN or infinite, naming the iteration and its images; log the losses.
+
+    Nothing waits for the GPU: losses are read once they have arrived on the host, at most ``lag`` iterations later. What
+    is still under way is read, and the weights are checked, before a checkpoint is written.
+
+    Args:
+        lag: iterations that may begin before a loss is looked at.
+    """
 
     priority = "VERY_HIGH"
+
+    def __init__(self, lag: int = 20) -> None:
+        self.lag = lag
+        self._pending: deque[_Losses] = deque()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Check the total loss of the iteration."""
-        loss = float(outputs["loss"].detach())
-        if math.isfinite(loss):
-            return
+        """Send the iteration's losses to the host, and check and log those that have arrived."""
+        names = ("loss", *(name for name in outputs if name != "loss"))
+        losses = torch.stack([outputs[name].detach().float() for name in names])
+        values, arrived = _send_to_host(losses)
         paths = [sample.img_path for sample in data_batch["data_samples"]]
-        more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-        parts = ", ".join(f"{name} {float(value.detach()):.4g}" for name, value in outputs.items() if name != "loss")
-        raise DivergedError(
-            f"The loss is {loss} at iteration {runner.iter + 1} ({parts}); images: {', '.join(paths[:_SHOWN])}{more}. "
-            "Lower the learning rate, or look at these images and their boxes."
-        )
+        self._pending.append(_Losses(runner.iter + 1, names, values, arrived, paths))
+        is_logged = self.every_n_train_iters(runner, runner.log_processor.window_size)
+        self._read(runner, 0 if is_logged else self.lag)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Check every loss so far, and the weights, which one of another process may have spoilt."""
+        self._read(runner, 0)
+        checkpoint["message_hub"] = runner.message_hub.state_dict()
+        name = first_not_finite(checkpoint["state_dict"])
+        if name:
+            raise DivergedError(
+                f"The weights are no longer finite after iteration {runner.iter + 1} (first: {name}), though this "
+                "process's losses are. Lower the learning rate. No checkpoint was written."
+            )
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Check every loss so far before time goes into an evaluation."""
+        self._read(runner, 0)
+
+    def after_train(self, runner: Runner) -> None:
+        """Check the last losses."""
+        self._read(runner, 0)
+
+    def _read(self, runner: Runner, left: int) -> None:
+        """Check and log the losses that have arrived; wait for the oldest until no more than ``left`` remain."""
+        while self._pending:
+            oldest = self._pending[0]
+            if oldest.arrived is not None and not oldest.arrived.query():
+                if len(self._pending) <= left:
+                    return
+                oldest.arrived.synchronize()
+            self._pending.popleft()
+            _check(oldest)
+            for name, value in zip(oldest.names, oldest.values.tolist(), strict=True):
+                runner.message_hub.update_scalar(f"train/{name}", value)
+
+
+def _send_to_host(values: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.Event | None]:
+    """Copy a tensor to pinned memory without waiting; the event says when it is there."""
+    if values.device.type != "cuda":
+        return values, None
+    copy, event = values.to("cpu", non_blocking=True), torch.cuda.Event()
+    event.record()
+    return copy, event
+
+
+def _check(losses: _Losses) -> None:
+    """Raise DivergedError where the sum of the losses is not finite."""
+    total, *parts = losses.values.tolist()
+    if math.isfinite(total):
+        return
+    more = f" and {len(losses.paths) - _SHOWN} more" if len(losses.paths) > _SHOWN else ""
+    named = ", ".join(f"{name} {value:.4g}" for name, value in zip(losses.names[1:], parts, strict=True))
+    raise DivergedError(
+        f"The loss is {total} at iteration {losses.iteration} ({named}); images: {', '.join(losses.paths[:_SHOWN])}"
+        f"{more}. Lower the learning rate, or look at these images and their boxes."
+    )
+
+
+@HOOKS.register_module()
+class QuietRuntimeInfoHook(RuntimeInfoHook):
+    """MMEngine's, without the losses, which it would wait for at each iteration: ``FiniteLossHook`` logs them."""
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Do nothing."""
 
 
 @HOOKS.register_module()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmark.records.result import Provenance
 
-_PACKAGES = ("torch", "torchvision", "timm", "onedl-mmdetection", "onedl-mmcv", "onedl-mmengine", "faster-coco-eval")
+_PACKAGES = ("torch", "torchvision", "timm", "onedl-mmdetection", "onedl-mmcv", "onedl-mmengine", "hotcoco")
 
 
 def provenance(precision: str) -> Provenance:

@@ -8,7 +8,7 @@ checkpoint_interval = "10m"  # minutes, or a number of iterations
 checkpoints_kept = 2
 
 default_hooks = dict(
-    runtime_info=dict(type="RuntimeInfoHook"),
+    runtime_info=dict(type="QuietRuntimeInfoHook"),
     timer=dict(type="IterTimerHook"),
     sampler_seed=dict(type="DistSamplerSeedHook"),
     logger=dict(type="LoggerHook", interval=log_interval, interval_exp_name=10**9, log_metric_by_epoch=False),

@@ -182,3 +182,75 @@ def test_only_detections_that_are_not_finite_are_none(tmp_path):
         record["scores"] = np.full_like(record["scores"], np.nan)
     figures, _ = evaluate_records(write_truth(tmp_path / "t.json", objects, IMAGES), records)
     assert figures["box_AP"] == 0.0 and figures["box_APs"] is None
+
+
+def hostile_case(seed: int, masks: bool) -> tuple[dict, list[dict]]:
+    """Objects and detections of all that is odd: ties, crowds, empty and tiny boxes, more than 100 detections an image.
+
+    Category ids have gaps, some categories no objects, some images neither; areas are those of the file, not of the
+    boxes; boxes reach out of their image.
+    """
+    rng = np.random.default_rng(seed)
+    images = [{"id": int(i), "width": 120, "height": 90, "file_name": f"{i}.jpg"} for i in rng.permutation(9) + 3]
+    categories = [{"id": i, "name": str(i)} for i in (3, 90, 4, 17)]
+
+    def boxes(count: int) -> np.ndarray:
+        corner = rng.integers(-2, 25, (count, 2)) * 4.0
+        return np.concatenate([corner, rng.integers(0, 12, (count, 2)) * 4.0], axis=1)
+
+    def shape(box: np.ndarray) -> dict:
+        if not masks:
+            return {}
+        x, y, w, h = box.clip(0).astype(int)
+        mask = np.zeros((90, 120), np.uint8, order="F")
+        mask[y : y + h, x : x + max(w - 2, 0)] = 1
+        code = mask_codec.encode(mask)
+        return {"segmentation": {"size": code["size"], "counts": code["counts"].decode()}}
+
+    objects, detections = [], []
+    for image in images[:7]:
+        for box in boxes(rng.integers(0, 9)):
+            crowd, category = int(rng.random() < 0.2), int(rng.choice([3, 90]))
+            area = float(rng.choice([box[2] * box[3], 32**2, 96**2, 5.0]))
+            entry = {"image_id": image["id"], "category_id": category, "bbox": box.tolist(), "iscrowd": crowd}
+            objects.append({**entry, "area": area, "id": len(objects) + 1, **shape(box)})
+    for image in images[2:]:
+        near = [o["bbox"] for o in objects if o["image_id"] == image["id"]] or [[0.0, 0.0, 8.0, 8.0]]
+        count = int(rng.choice([0, 4, 40, 160]))
+        jitter = rng.integers(-1, 2, (count, 4)) * 4.0
+        for box in np.concatenate([boxes(count), np.array(near)[rng.integers(0, len(near), count)] + jitter]):
+            box[2:] = box[2:].clip(0)
+            category, score = int(rng.choice([3, 90, 4])), float(rng.integers(1, 6)) / 5
+            detections.append(
+                {"image_id": image["id"], "category_id": category, "bbox": box.tolist(), "score": score, **shape(box)}
+            )
+    return {"images": images, "annotations": objects, "categories": categories}, detections
+
+
+@pytest.mark.parametrize("iou_type", ["bbox", "segm"])
+@pytest.mark.parametrize("seed", range(8))
+def test_hostile_cases_are_pycocotools_to_the_last_bit(seed, iou_type, tmp_path):
+    content, detections = hostile_case(seed, masks=iou_type == "segm")
+    truth = tmp_path / "t.json"
+    truth.write_text(json.dumps(content))
+    figures, classes = coco_ap(truth, detections, iou_type)
+    stats, precision = pycocotools_ap(truth, detections, iou_type)
+    assert {name: None if stats[place] < 0 else 100 * stats[place] for name, place in STATS.items()} == figures
+    for k, category in enumerate(sorted(content["categories"], key=lambda each: each["id"])):
+        valid = precision[:, :, k][precision[:, :, k] > -1]
+        assert classes[category["name"]] == (100 * valid.mean() if valid.size else None)
+
+
+def test_an_object_with_id_0_can_be_found(tmp_path):
+    """pycocotools takes a match with it for none."""
+    box = [10, 10, 20, 20]
+    truth = write_truth(tmp_path / "t.json", [{"category_id": 7, "bbox": box, "id": 0}])
+    assert coco_ap(truth, [{"image_id": 1, "category_id": 7, "bbox": box, "score": 0.5}])[0]["AP"] == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("key", ["image_id", "category_id"])
+def test_detections_of_another_data_set_are_refused(tmp_path, key):
+    truth = write_truth(tmp_path / "t.json", [{"category_id": 7, "bbox": [10, 10, 20, 20]}])
+    detection = {"image_id": 1, "category_id": 7, "bbox": [1, 1, 5, 5], "score": 0.9}
+    with pytest.raises(UserError, match=rf"1 values of {key} .* \(first: 55\)"):
+        coco_ap(truth, [{**detection, key: 55}])

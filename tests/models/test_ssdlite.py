@@ -1,12 +1,16 @@
 """SSDLite's anchors, losses and predictions, against torchvision's SSD and arithmetic by hand."""
 
 import math
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
 import torch
 from helpers import build_detector, sample, small_config
+from mmengine.dataset import default_collate
+from mmengine.optim import OptimWrapper
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import box_iou
 
@@ -158,3 +162,54 @@ def test_head_is_float32_in_autocast(detector):
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
         scores, deltas = detector.eval()._forward(torch.zeros(1, 3, 320, 320))
     assert {t.dtype for t in (*scores, *deltas)} == {torch.float32}
+
+
+class CountOperators(TorchDispatchMode):
+    """Count the operators that a block dispatches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts = Counter()
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        self.counts[str(operator)] += 1
+        return operator(*args, **(kwargs or {}))
+
+
+def count_step(model, batch_size: int) -> Counter:
+    """The operators of one training step, preprocessing and optimizer included."""
+    objects = [[value / 5 for value in box] for box in BOXES]
+    samples = [
+        {"inputs": torch.randn(3, 64, 64), "data_samples": sample(objects[: i % 4], LABELS[: i % 4], 64)}
+        for i in range(batch_size)
+    ]
+    optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, fused=True))
+    for _ in range(2):  # the first step makes the momentum and the anchors
+        with CountOperators() as counter:
+            model.train_step(default_collate(samples), optimizer)
+    return counter.counts
+
+
+# Each makes the host wait for the device, or copies from one to the other.
+WAITS = ("_local_scalar_dense", "nonzero", "is_nonzero", "_unique", "equal.default", "_to_copy")
+
+
+def test_a_training_step_dispatches_as_much_at_any_batch_size_and_never_waits():
+    """The operators of the rest do not depend on the size of the pictures, so small ones serve."""
+    model = build_detector(small_config("ssdlite_rexnet_x1.0", "model.backbone.name=rexnet_x1.0")).train()
+    few, many = (count_step(model, batch_size) for batch_size in (8, 32))
+    assert few == many
+    assert few.total() <= 1900
+    casts = few.pop("aten._to_copy.default")  # of masks to numbers, on the device itself
+    assert casts <= 4
+    assert not [name for name in few if any(wait in name for wait in WAITS)]
+
+
+def test_deltas_are_the_box_coders(detector):
+    head = detector.bbox_head
+    corners = torch.rand(2, 50, 4, generator=torch.Generator().manual_seed(0)) * 100
+    boxes = torch.cat([corners[..., :2], corners[..., :2] + corners[..., 2:] + 1], dim=-1)
+    anchors = boxes[0].roll(1, dims=0)
+    for image in range(2):
+        expected = head.bbox_coder.encode(anchors, boxes[image])
+        torch.testing.assert_close(head.encode(anchors, boxes)[image], expected)

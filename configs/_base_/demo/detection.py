@@ -22,7 +22,15 @@ train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 train_dataloader = dict(batch_size=batch_size, num_workers=workers)
 val_dataloader = dict(batch_size=batch_size, num_workers=workers)
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type="SGD", lr=learning_rate, momentum=0.9, weight_decay=weight_decay, nesterov=True)
+    optimizer=dict(
+        _delete_=True,
+        type="SGD",
+        lr=learning_rate,
+        momentum=0.9,
+        weight_decay=weight_decay,
+        nesterov=True,
+        fused=True,
+    )
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=warmup_iters),

@@ -27,15 +27,13 @@ model = dict(
     ),
     train_cfg=dict(
         assigner=dict(
-            type="MaxIoUAssigner",
+            type="BatchMaxIoUAssigner",
             pos_iou_thr=positive_iou,
             neg_iou_thr=positive_iou,
             min_pos_iou=0.0,
             ignore_iof_thr=-1,
             gt_max_assign_all=False,
         ),
-        allowed_border=-1,
-        pos_weight=-1,
     ),
     test_cfg=dict(
         nms_pre=1000,

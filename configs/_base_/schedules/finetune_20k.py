@@ -15,7 +15,9 @@ val_interval = 20_000  # iterations: the test set is seen once
 train_cfg = dict(type="ResumableTrainLoop", max_iters=max_iters, val_interval=val_interval)
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="SGD", lr=learning_rate, momentum=momentum, nesterov=True, weight_decay=weight_decay),
+    optimizer=dict(
+        type="SGD", lr=learning_rate, momentum=momentum, nesterov=True, weight_decay=weight_decay, fused=True
+    ),
 )
 param_scheduler = [dict(type="CosineAnnealingLR", by_epoch=False, begin=0, end=max_iters, eta_min=0.0)]
 auto_scale_lr = dict(enable=True, base_batch_size=base_batch_size)

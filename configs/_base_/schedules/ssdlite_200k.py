@@ -13,7 +13,8 @@ val_interval = 20_000  # iterations
 
 train_cfg = dict(type="ResumableTrainLoop", max_iters=max_iters, val_interval=val_interval)
 optim_wrapper = dict(
-    type="OptimWrapper", optimizer=dict(type="SGD", lr=learning_rate, momentum=0.9, weight_decay=weight_decay)
+    type="OptimWrapper",
+    optimizer=dict(type="SGD", lr=learning_rate, momentum=0.9, weight_decay=weight_decay, fused=True),
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=warmup_iters),

@@ -14,7 +14,8 @@ val_interval = 15_000  # iterations
 
 train_cfg = dict(type="ResumableTrainLoop", max_iters=max_iters, val_interval=val_interval)
 optim_wrapper = dict(
-    type="OptimWrapper", optimizer=dict(type="SGD", lr=learning_rate, momentum=0.9, weight_decay=weight_decay)
+    type="OptimWrapper",
+    optimizer=dict(type="SGD", lr=learning_rate, momentum=0.9, weight_decay=weight_decay, fused=True),
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.001, by_epoch=False, begin=0, end=warmup_iters),
