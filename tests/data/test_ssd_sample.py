@@ -3,13 +3,11 @@
 import cv2
 import numpy as np
 import pytest
-from helpers import build_dataset
 from mmdet.datasets.transforms import Expand, PhotoMetricDistortion
 from PIL import Image
 from scipy import stats
 from ssd_views import BOXES, DRAWS, FILE, HEIGHT, WIDTH, stock_views
 
-from benchmark.config.load import CONFIGS, load_config
 from benchmark.data.ssd_sample import SSDSample, cut_out
 from benchmark.data.unreadable import UnreadableImageError
 from benchmark.seeding import seed_all
