@@ -7,11 +7,16 @@ Large-Scale Image Recognition", ICLR 2015, section 2 and table 1.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import torch
 from timm.layers import ClassifierHead
 from timm.models.vgg import ConvMlp
 from torch import Tensor, nn
+
+from backbones.entry import Entry, Published
+from backbones.families.timm_models import timm_entry
 
 LENET_SIDE = 16  # px
 LENET_PLANES = 12  # of both convolutions
@@ -149,6 +154,16 @@ def _init_alexnet(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
+def vgg_levels(column: str, lrn: bool = False) -> list[tuple[str, int]]:
+    """Return (module, channels) of C1..C5: the last ReLU of blocks 2 to 5, and the last pooling."""
+    index, levels = int(lrn) - 1, []
+    for block in VGG[column]:
+        index += 2 * len(block)  # a convolution and its ReLU
+        levels.append((f"features.{index}", block[-1][1]))
+        index += 1  # the pooling
+    return [*levels[1:], (f"features.{index}", levels[-1][1])]
+
+
 class VGGNet(nn.Module):
     """VGG of a column of its table 1.
 
@@ -159,14 +174,12 @@ class VGGNet(nn.Module):
         lrn: local response normalisation after the first convolution (column A-LRN).
 
     Attributes:
-        feature_info: one dict a level C1..C5 as timm's models have it: the last ReLU of blocks 2 to 5 and the last
-            pooling.
+        feature_info: one dict a level C1..C5 (``vgg_levels``), as timm's models have it.
     """
 
     def __init__(self, column: str, lrn: bool = False, num_classes: int = 1000, drop_rate: float = 0.5) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        ends: list[int] = []  # index of every block's last ReLU
         in_channels = 3
         for block in VGG[column]:
             for kernel, channels in block:
@@ -174,18 +187,15 @@ class VGGNet(nn.Module):
                 if lrn and in_channels == 3:
                     layers.append(nn.LocalResponseNorm(**LRN))
                 in_channels = channels
-            ends.append(len(layers) - 1)
             layers.append(nn.MaxPool2d(2, 2))
         self.features = nn.Sequential(*layers)
         self.pre_logits = ConvMlp(in_channels, HIDDEN, kernel_size=7, drop_rate=drop_rate)
         self.head = ClassifierHead(HIDDEN, num_classes, drop_rate=drop_rate)
-        channels = [block[-1][1] for block in VGG[column]]
-        levels = zip([*channels[1:], in_channels], [*ends[1:], len(layers) - 1], strict=True)
         self.feature_info = [
-            {"num_chs": chs, "reduction": 2**level, "module": f"features.{index}"}
-            for level, (chs, index) in enumerate(levels, start=1)
+            {"num_chs": chs, "reduction": 2**level, "module": module}
+            for level, (module, chs) in enumerate(vgg_levels(column, lrn), start=1)
         ]
-        self.apply(_init_vgg)
+        self.apply(init_for_relus)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Map images (N, 3, H, W) to the last pooling's output (N, 512, H / 32, W / 32)."""
@@ -196,11 +206,58 @@ class VGGNet(nn.Module):
         return self.head(self.pre_logits(self.forward_features(x)))
 
 
-def _init_vgg(module: nn.Module) -> None:
-    """Keep the variance through the ReLUs (He et al.), without which 19 layers do not begin to learn."""
+def init_for_relus(module: nn.Module) -> None:
+    """Keep the variance through ReLUs (He et al., 2015): deep networks without BN do not begin to learn otherwise."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=0.01)
         nn.init.zeros_(module.bias)
+
+
+_LENET = "LeCun et al., Handwritten Zip Code Recognition, Neural Computation 1989"
+_ALEXNET = "Krizhevsky et al., AlexNet, NeurIPS 2012"
+_VGG = "Simonyan and Zisserman, VGG, ICLR 2015"
+_ALEXNET_SOURCE = (
+    "params: paper, abstract; multiply-adds: Chen et al., Eyeriss, ISSCC 2016, 666M of the convolutions, "
+    "and one a weight of the fully connected layers"
+)
+_VGG_SOURCE = "params: paper, table 2; multiply-adds: osmr/imgclsmob, gluon/README.md, with those of biases"
+
+
+def _vgg(column: str, timm: str | None, published: Published | None, lrn: bool = False) -> Entry:
+    (_, c1), (_, c2), (_, c3), c4, c5 = vgg_levels(column, lrn)
+    channels, taps = (c1, c2, c3, c4[1], c5[1]), (c4, c5)
+    build = partial(VGGNet, column, lrn)
+    if timm is None:
+        return Entry(build, _VGG, channels, taps, published=published)
+    return replace(timm_entry(timm, _VGG, channels, taps, published=published), build=build)
+
+
+ROWS = {
+    "lenet": Entry(
+        LeNet, _LENET, None, None, "it takes images of 16x16 pixels and ends at stride 4", resolution=LENET_SIDE
+    ),
+    "alexnet": Entry(
+        AlexNet,
+        _ALEXNET,
+        None,
+        None,
+        "with its paper's borders a 320x320 image gives 79, 39, 19 and 9 cells a side, not 80, 40, 20 and 10; "
+        "alexnet_padded has other borders and can",
+        published=Published(60, 0.724, _ALEXNET_SOURCE),
+    ),
+    "alexnet_padded": Entry(
+        partial(AlexNet, True),
+        _ALEXNET,
+        (0, 96, 256, 256, 256),
+        (("features.relu5", 256), ("features.pool5", 256)),
+    ),
+    "vgg11": _vgg("a", "vgg11", Published(133, 7.616, _VGG_SOURCE)),
+    "vgg11_lrn": _vgg("a", None, Published(133, 7.616, _VGG_SOURCE), lrn=True),
+    "vgg13": _vgg("b", "vgg13", Published(133, 11.318, _VGG_SOURCE)),
+    "vgg16_c": _vgg("c", None, None),
+    "vgg16": _vgg("d", "vgg16", Published(138, 15.480, _VGG_SOURCE)),
+    "vgg19": _vgg("e", "vgg19", Published(144, 19.643, _VGG_SOURCE)),
+}

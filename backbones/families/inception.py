@@ -7,6 +7,7 @@ Connections on Learning", AAAI 2017, figures 7, 10 to 15 and table 1. Auxiliary 
 are left out.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -14,6 +15,7 @@ import torch
 from timm.layers import ClassifierHead
 from torch import Tensor, nn
 
+from backbones.entry import Entry, Preprocessing, Published
 from backbones.families.classics import init_for_relus
 
 BN_EPS = 1e-3
@@ -32,6 +34,7 @@ GOOGLENET = {
     "5a": (256, (160, 320), (32, 128), 128),
     "5b": (384, (192, 384), (48, 128), 128),
 }
+GOOGLENET_LEVELS = (("conv1", 64), ("conv3", 192), ("inception3b", 480), ("inception4e", 832), ("inception5b", 1024))
 # BN-Inception: 1x1; 3x3 reduce, 3x3; double 3x3 reduce, double 3x3; pooling; its projection. A module without a
 # 1x1 branch has stride 2 and hands its pooled input on.
 BN_INCEPTION = {
@@ -46,6 +49,7 @@ BN_INCEPTION = {
     "5a": (352, (192, 320), (160, 224), "avg", 128),
     "5b": (352, (192, 320), (192, 224), "max", 128),
 }
+BN_INCEPTION_LEVELS = (("conv1", 64), ("conv3", 192), ("inception3b", 320), ("inception4d", 608), ("inception5b", 1024))
 # Inception-ResNet-v1: (channels, kernel) of the convolutions of every branch; the number of blocks; the scale of what
 # they add
 BLOCK_A = (((32, 1),), ((32, 1), (32, 3)), ((32, 1), (32, 3), (32, 3)))
@@ -55,6 +59,7 @@ REDUCTION_A = (((384, 3),), ((192, 1), (192, 3), (256, 3)))
 REDUCTION_B = (((256, 1), (384, 3)), ((256, 1), (256, 3)), ((256, 1), (256, 3), (256, 3)))
 BLOCKS = (5, 10, 5)
 SCALES = (0.17, 0.10, 0.20)
+INCEPTION_RESNET_LEVELS = (("conv3", 64), ("conv5", 192), ("a", 256), ("b", 896), ("c", 1792))
 
 
 def conv_relu(in_channels: int, channels: int, kernel: Kernel, stride: int = 1) -> nn.Sequential:
@@ -118,15 +123,14 @@ def _bn_inception_module(in_channels: int, spec: Sequence) -> tuple[Branches, in
     return Branches(branches), (single or 0) + three + double + (projected or in_channels)
 
 
-def _levels(channels: Sequence[int], modules: Sequence[str]) -> list[dict]:
-    return [
-        {"num_chs": chs, "reduction": 2**level, "module": module}
-        for level, (chs, module) in enumerate(zip(channels, modules, strict=True), start=1)
-    ]
+class InceptionNet(nn.Module):
+    """A sequence of modules whose last output is pooled and classified.
 
-
-class Sequence2d(nn.Module):
-    """A network whose features are a sequence of modules, pooled and classified.
+    Args:
+        features: the modules by name.
+        levels: (module, channels) of C1..C5.
+        num_classes: of the classifier.
+        drop_rate: of the dropout before the classifier.
 
     Attributes:
         feature_info: one dict a level C1..C5 with ``num_chs``, ``reduction`` (stride) and ``module`` (whose output
@@ -134,15 +138,19 @@ class Sequence2d(nn.Module):
     """
 
     def __init__(
-        self, features: nn.Sequential, feature_info: list[dict], channels: int, num_classes: int, drop_rate: float
+        self, features: nn.Sequential, levels: Sequence[tuple[str, int]], num_classes: int, drop_rate: float
     ) -> None:
         super().__init__()
         self.features = features
-        self.head = ClassifierHead(channels, num_classes, drop_rate=drop_rate)
-        self.feature_info = feature_info
+        self.num_features = levels[-1][1]
+        self.head = ClassifierHead(self.num_features, num_classes, drop_rate=drop_rate)
+        self.feature_info = [
+            {"num_chs": channels, "reduction": 2**level, "module": f"features.{module}"}
+            for level, (module, channels) in enumerate(levels, start=1)
+        ]
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Map images (N, 3, H, W) to (N, channels, H / 32, W / 32)."""
+        """Map images (N, 3, H, W) to (N, num_features, H / 32, W / 32)."""
         return self.features(x)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -150,7 +158,7 @@ class Sequence2d(nn.Module):
         return self.head(self.forward_features(x))
 
 
-def googlenet(batch_norm: bool = False, num_classes: int = 1000, drop_rate: float = 0.4) -> Sequence2d:
+def googlenet(batch_norm: bool = False, num_classes: int = 1000, drop_rate: float = 0.4) -> InceptionNet:
     """Build GoogLeNet.
 
     Args:
@@ -161,24 +169,146 @@ def googlenet(batch_norm: bool = False, num_classes: int = 1000, drop_rate: floa
     """
     conv = conv_bn_relu if batch_norm else conv_relu
     pool = partial(nn.MaxPool2d, stride=2, ceil_mode=True)
-    features = nn.Sequential()
-    features.conv1 = conv(3, 64, 7, 2)
-    features.pool1 = pool(3)
-    if not batch_norm:
-        features.norm1 = nn.LocalResponseNorm(5)
-    features.conv2 = conv(64, 64, 1)
-    features.conv3 = conv(64, 192, 3)
-    if not batch_norm:
-        features.norm2 = nn.LocalResponseNorm(5)
-    features.pool2 = pool(3)
-    channels = {"3b": 0, "4e": 0, "5b": 0}
-    width = 192
+    features = nn.Sequential(_stem(conv, pool, lrn=not batch_norm))
+    channels = 192
     for name, spec in GOOGLENET.items():
-        module, width = _googlenet_module(width, spec, conv, large=3 if batch_norm else 5)
+        module, channels = _googlenet_module(channels, spec, conv, large=3 if batch_norm else 5)
         features.add_module(f"inception{name}", module)
         if name == "3b":
-            features.pool3 = pool(3)
+            features.add_module("pool3", pool(3))
         if name == "4e":
-            features.pool4 = pool(2 if batch_norm else 3)
-        channels[name] = width
-    return features, channels
+            features.add_module("pool4", pool(2 if batch_norm else 3))
+    net = InceptionNet(features, GOOGLENET_LEVELS, num_classes, drop_rate)
+    if not batch_norm:
+        net.apply(init_for_relus)
+    return net
+
+
+def bn_inception(num_classes: int = 1000, drop_rate: float = 0.0) -> InceptionNet:
+    """Build BN-Inception, often called Inception-v2."""
+    features = nn.Sequential(_stem(conv_bn_relu, partial(nn.MaxPool2d, stride=2, ceil_mode=True), lrn=False))
+    channels = 192
+    for name, spec in BN_INCEPTION.items():
+        module, channels = _bn_inception_module(channels, spec)
+        features.add_module(f"inception{name}", module)
+    return InceptionNet(features, BN_INCEPTION_LEVELS, num_classes, drop_rate)
+
+
+def _stem(conv: Conv, pool: Callable[[int], nn.Module], lrn: bool) -> OrderedDict[str, nn.Module]:
+    """Return what GoogLeNet and BN-Inception have before their modules: stride 8, 192 channels."""
+    layers = OrderedDict(conv1=conv(3, 64, 7, 2), pool1=pool(3))
+    if lrn:
+        layers["norm1"] = nn.LocalResponseNorm(5)
+    layers |= OrderedDict(conv2=conv(64, 64, 1), conv3=conv(64, 192, 3))
+    if lrn:
+        layers["norm2"] = nn.LocalResponseNorm(5)
+    layers["pool2"] = pool(3)
+    return layers
+
+
+class ResidualBranches(nn.Module):
+    """Branches whose outputs a linear 1x1 convolution brings back to the input's channels, scaled and added to it.
+
+    Args:
+        channels: of the input and the output.
+        branches: (channels, kernel) of the convolutions of every branch.
+        scale: of what is added.
+        act: whether a ReLU follows.
+    """
+
+    def __init__(self, channels: int, branches: Sequence, scale: float, act: bool = True) -> None:
+        super().__init__()
+        self.branches = Branches(_chain(channels, branch) for branch in branches)
+        self.project = nn.Conv2d(sum(branch[-1][0] for branch in branches), channels, 1)
+        self.scale = scale
+        self.act = nn.ReLU(inplace=True) if act else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, channels, H, W) to the same shape."""
+        return self.act(x + self.scale * self.project(self.branches(x)))
+
+
+def _chain(in_channels: int, steps: Sequence, stride: int = 1, padding: int | None = None) -> nn.Sequential:
+    """Return convolutions one after another; ``stride`` and ``padding`` are the last one's."""
+    layers = []
+    for index, (channels, kernel) in enumerate(steps, start=1):
+        last = index == len(steps)
+        layers.append(conv_bn_relu(in_channels, channels, kernel, stride if last else 1, padding if last else None))
+        in_channels = channels
+    return nn.Sequential(*layers)
+
+
+def inception_resnet_v1(exact_strides: bool = False, num_classes: int = 1000, drop_rate: float = 0.2) -> InceptionNet:
+    """Build Inception-ResNet-v1.
+
+    Args:
+        exact_strides: pad where the paper has convolutions and poolings without padding, so that maps are exactly at
+            H / stride; without, a 299x299 image gives 35, 17 and 8 cells a side.
+        num_classes: of the classifier.
+        drop_rate: of the dropout before the classifier.
+    """
+    border = int(exact_strides)  # of all 3x3 convolutions and poolings that the paper marks V
+    conv = partial(conv_bn_relu, padding=border)
+    pool = partial(nn.MaxPool2d, 3, 2, padding=border)
+    features = nn.Sequential(
+        OrderedDict(
+            conv1=conv(3, 32, 3, 2),
+            conv2=conv(32, 32, 3),
+            conv3=conv_bn_relu(32, 64, 3),
+            pool1=pool(),
+            conv4=conv_bn_relu(64, 80, 1),
+            conv5=conv(80, 192, 3),
+            conv6=conv(192, 256, 3, 2),
+        )
+    )
+    channels = 256
+    blocks = zip("abc", (BLOCK_A, BLOCK_B, BLOCK_C), (REDUCTION_A, REDUCTION_B, None), BLOCKS, SCALES, strict=True)
+    for letter, branches, reduction, count, scale in blocks:
+        features.add_module(letter, nn.Sequential(*(ResidualBranches(channels, branches, scale) for _ in range(count))))
+        if reduction:
+            reduce = [*(_chain(channels, branch, 2, border) for branch in reduction), pool()]
+            features.add_module(f"reduction_{letter}", Branches(reduce))
+            channels += sum(branch[-1][0] for branch in reduction)
+    features.c.append(ResidualBranches(channels, BLOCK_C, scale=1.0, act=False))
+    return InceptionNet(features, INCEPTION_RESNET_LEVELS, num_classes, drop_rate)
+
+
+def _entry(build: Callable, paper: str, levels: Sequence[tuple[str, int]], **more: object) -> Entry:
+    channels = tuple(chs for _, chs in levels)
+    taps = tuple((f"features.{module}", chs) for module, chs in levels[-2:])
+    return Entry(build, paper, channels, taps, **more)
+
+
+_GOOGLENET = "Szegedy et al., Going Deeper with Convolutions, CVPR 2015"
+_BN_INCEPTION = "Ioffe and Szegedy, Batch Normalization, ICML 2015"
+_INCEPTION_RESNET = "Szegedy et al., Inception-v4, Inception-ResNet, AAAI 2017"
+_OSMR = "osmr/imgclsmob, gluon/README.md"
+ROWS = {
+    "googlenet": _entry(
+        googlenet,
+        _GOOGLENET,
+        GOOGLENET_LEVELS,
+        published=Published(6.96, 1.502, "sums of the columns of the paper's table 1, whose K are 1024"),
+    ),
+    "googlenet_bn": _entry(
+        partial(googlenet, True),
+        f"{_GOOGLENET}, in torchvision's variant",
+        GOOGLENET_LEVELS,
+        preprocessing=Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear"),
+        published=Published(6.625, 1.498, "torchvision's record of its weights"),
+    ),
+    "bn_inception": _entry(bn_inception, _BN_INCEPTION, BN_INCEPTION_LEVELS, published=Published(11.295, 2.048, _OSMR)),
+    "inception_resnet_v1": Entry(
+        inception_resnet_v1,
+        _INCEPTION_RESNET,
+        None,
+        None,
+        "with its paper's borders a 320x320 image gives 76, 37, 18 and 8 cells a side, not 80, 40, 20 and 10; "
+        "inception_resnet_v1_padded has other borders and can",
+        resolution=299,
+        published=Published(23.996, 6.330, f"{_OSMR}, with a layer of 512 units before the classifier"),
+    ),
+    "inception_resnet_v1_padded": _entry(
+        partial(inception_resnet_v1, True), _INCEPTION_RESNET, INCEPTION_RESNET_LEVELS, resolution=299
+    ),
+}

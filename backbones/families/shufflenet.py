@@ -12,6 +12,12 @@ from functools import partial
 import torch
 from timm.layers import ClassifierHead, ConvNormAct
 from torch import Tensor, nn
+from torchvision.models import get_model_weights
+
+from backbones.entry import Entry, Preprocessing, Published
+
+_V1 = "Zhang et al., ShuffleNet, CVPR 2018"
+_V2 = "Ma et al., ShuffleNet V2, ECCV 2018"
 
 UNITS = (4, 8, 4)  # of stages 2, 3 and 4, the first of each with stride 2
 # V1, table 1: output channels of stages 2, 3 and 4 by the number of groups, all for about 140M multiply-adds
@@ -158,14 +164,22 @@ class ShuffleNet(nn.Module):
         return self.head(self.forward_features(x))
 
 
+def v1_channels(groups: int, width: float) -> tuple[int, ...]:
+    """Return the output channels of V1's stem and stages.
+
+    The stem's are a multiple of the groups: the last convolution of stage 2's first unit has as many channels as the
+    stage less the stem, in groups.
+    """
+    stem = math.ceil(V1_STEM[width] / groups) * groups
+    return (stem, *(int(width * stage) for stage in V1_CHANNELS[groups]))
+
+
 def shufflenet_v1(groups: int = 3, width: float = 1.0, num_classes: int = 1000, drop_rate: float = 0.0) -> ShuffleNet:
     """Build ShuffleNet V1 of a number of groups and a width multiplier; its classifier has no bias.
 
-    The very first 1x1 convolution has no groups, since it has few input channels (section 3.2). The stem's channels
-    are a multiple of the groups, for the first unit's last convolution has those of the stage less the stem's.
+    The very first 1x1 convolution has no groups, since it has few input channels (section 3.2).
     """
-    stem = math.ceil(V1_STEM[width] / groups) * groups
-    channels = (stem, *(int(width * stage) for stage in V1_CHANNELS[groups]))
+    channels = v1_channels(groups, width)
     unit = partial(UnitV1, groups=groups)
     first, others = partial(unit, reduce_groups=1), partial(unit, reduce_groups=groups)
     return ShuffleNet(channels, first, others, None, num_classes, drop_rate, head_bias=False)
@@ -175,3 +189,46 @@ def shufflenet_v2(width: float = 1.0, num_classes: int = 1000, drop_rate: float 
     """Build ShuffleNet V2 of a width multiplier."""
     *stages, last = V2_CHANNELS[width]
     return ShuffleNet((V2_STEM, *stages), UnitV2, UnitV2, last, num_classes, drop_rate, head_bias=True)
+
+
+def _v1(groups: int, width: float, published: Published) -> Entry:
+    stem, *stages = v1_channels(groups, width)
+    taps = (("stage3", stages[1]), ("stage4", stages[2]))
+    return Entry(partial(shufflenet_v1, groups, width), _V1, (stem, stem, *stages), taps, published=published)
+
+
+def _v2(width: float, params: float, macs: float) -> Entry:
+    """Return the entry of a width, whose weights are torchvision's: the same tensors in the same order."""
+    *stages, last = V2_CHANNELS[width]
+    weights = get_model_weights(f"shufflenet_v2_x{width}".replace(".", "_")).DEFAULT
+    return Entry(
+        partial(shufflenet_v2, width),
+        _V2,
+        (V2_STEM, V2_STEM, *stages),
+        (("stage3", stages[1]), ("last", last)),
+        preprocessing=Preprocessing(interpolation="bilinear"),
+        url=weights.url,
+        licence="bsd-3-clause",
+        published=Published(params, macs, "paper, table 5"),
+    )
+
+
+_CODE = "the authors' code, megvii-model/ShuffleNet-Series, ShuffleNetV1/README.md"
+_MIXED = "multiply-adds: paper, table 1; params: osmr/imgclsmob, gluon/README.md, with a bias in the classifier"
+ROWS = {
+    "shufflenet_v1_g1_x1.0": _v1(1, 1.0, Published(1.532, 0.143, _MIXED)),
+    "shufflenet_v1_g2_x1.0": _v1(2, 1.0, Published(1.734, 0.140, _MIXED)),
+    "shufflenet_v1_g3_x0.5": _v1(3, 0.5, Published(0.7, 0.038, _CODE)),
+    "shufflenet_v1_g3_x1.0": _v1(3, 1.0, Published(1.9, 0.138, _CODE)),
+    "shufflenet_v1_g3_x1.5": _v1(3, 1.5, Published(3.4, 0.292, _CODE)),
+    "shufflenet_v1_g3_x2.0": _v1(3, 2.0, Published(5.4, 0.524, _CODE)),
+    "shufflenet_v1_g4_x1.0": _v1(4, 1.0, Published(1.968, 0.133, _MIXED)),
+    "shufflenet_v1_g8_x0.5": _v1(8, 0.5, Published(1.0, 0.040, _CODE)),
+    "shufflenet_v1_g8_x1.0": _v1(8, 1.0, Published(2.4, 0.138, _CODE)),
+    "shufflenet_v1_g8_x1.5": _v1(8, 1.5, Published(4.3, 0.290, _CODE)),
+    "shufflenet_v1_g8_x2.0": _v1(8, 2.0, Published(6.5, 0.522, _CODE)),
+    "shufflenet_v2_x0.5": _v2(0.5, 1.4, 0.041),
+    "shufflenet_v2_x1.0": _v2(1.0, 2.3, 0.146),
+    "shufflenet_v2_x1.5": _v2(1.5, 3.5, 0.299),
+    "shufflenet_v2_x2.0": _v2(2.0, 7.4, 0.591),
+}
