@@ -5,11 +5,11 @@ import torch
 from torch import Tensor, nn
 
 from backbones.entry import Entry
-from backbones.families import classics, inception, shufflenet
+from backbones.families import cells, classics, inception, rexnet_lite, searched, shufflenet
 from backbones.features import Backbone
 from benchmark.measuring.complexity import classifier_complexity
 
-FAMILIES = (shufflenet, classics, inception)
+FAMILIES = (shufflenet, classics, inception, cells, searched, rexnet_lite)
 ROWS: dict[str, Entry] = {name: entry for family in FAMILIES for name, entry in family.ROWS.items()}
 DETECTORS = [name for name, entry in ROWS.items() if entry.channels]
 SIZES = ((320, 320), (416, 608), (800, 1216))
@@ -23,9 +23,28 @@ DIFFERS = {
         "its table's first row (2.7K weights, 34M) is not the full 7x7 convolution to 64 that text and figure say: it "
         "is what 8 filters of 7x7 a colour and a 1x1 convolution to 64 have, 2712 weights; the other rows agree",
     ),
+    "fbnet_b": (0.070, 0.005, "the blocks are those of Table A of Han et al.; no text says where its paper saves 0.3M"),
+    "darts": (0.004, -0.077, "the cell of its own code has this many; its paper does not say how it counted 574M"),
+    "p_darts": (0.009, -0.0255, "its code's cell is of another run than the paper's, as its README says"),
 }
 # a network each that learns from small images
-LEARNERS = ("shufflenet_v1_g3_x0.5", "shufflenet_v2_x0.5", "alexnet_padded", "vgg11_lrn", "googlenet", "bn_inception")
+LEARNERS = (
+    "shufflenet_v1_g3_x0.5",
+    "shufflenet_v2_x0.5",
+    "alexnet_padded",
+    "vgg11_lrn",
+    "googlenet",
+    "bn_inception",
+    "nasnet_a_mobile",
+    "amoebanet_a_mobile",
+    "pnasnet_5_mobile",
+    "darts",
+    "p_darts",
+    "fbnet_b",
+    "fairnas_a_se",
+    "atomnas_c_plus",
+    "rexnet_lite_x1.0",
+)
 
 
 def levels(net: nn.Module) -> dict[str, tuple[int, int]]:
