@@ -9,14 +9,17 @@ are left out.
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
+import timm
 import torch
 from timm.layers import ClassifierHead
 from torch import Tensor, nn
 
 from backbones.entry import Entry, Preprocessing, Published
 from backbones.families.classics import init_for_relus
+from backbones.families.timm_models import timm_entry
 
 BN_EPS = 1e-3
 Kernel = int | tuple[int, int]
@@ -60,6 +63,22 @@ REDUCTION_B = (((256, 1), (384, 3)), ((256, 1), (256, 3)), ((256, 1), (256, 3), 
 BLOCKS = (5, 10, 5)
 SCALES = (0.17, 0.10, 0.20)
 INCEPTION_RESNET_LEVELS = (("conv3", 64), ("conv5", 192), ("a", 256), ("b", 896), ("c", 1792))
+
+# timm's Inception-v4 and Inception-ResNet-v2
+INCEPTION_V4_LEVELS = (
+    ("features.2", 64),
+    ("features.3", 160),
+    ("features.9", 384),
+    ("features.17", 1024),
+    ("features.21", 1536),
+)
+INCEPTION_RESNET_V2_LEVELS = (
+    ("conv2d_2b", 64),
+    ("conv2d_4a", 192),
+    ("repeat", 320),
+    ("repeat_1", 1088),
+    ("conv2d_7b", 1536),
+)
 
 
 def conv_relu(in_channels: int, channels: int, kernel: Kernel, stride: int = 1) -> nn.Sequential:
@@ -279,9 +298,36 @@ def _entry(build: Callable, paper: str, levels: Sequence[tuple[str, int]], **mor
     return Entry(build, paper, channels, taps, **more)
 
 
+def padded_timm(model: str, **kwargs: object) -> nn.Module:
+    """Build a model of timm whose unpadded convolutions and max poolings get padding, for maps exactly at H / stride.
+
+    Its tensors stay those of timm's model.
+    """
+    net = timm.create_model(model, **kwargs)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d) and module.padding == (0, 0):
+            module.padding = tuple(kernel // 2 for kernel in module.kernel_size)
+        elif isinstance(module, nn.MaxPool2d) and module.padding == 0:
+            module.padding = 1
+    return net
+
+
+def _borders(name: str, sides: str, padded: bool = True) -> str:
+    """Return why a network with its paper's borders cannot feed a detector."""
+    more = f"; {name}_padded has other borders and can" if padded else ""
+    return f"with its paper's borders a 320x320 image gives {sides} cells a side, not 80, 40, 20 and 10{more}"
+
+
+def _padded(model: str, levels: Sequence[tuple[str, int]]) -> Entry:
+    channels = tuple(chs for _, chs in levels)
+    entry = timm_entry(model, _INCEPTION_V4, channels, tuple(levels[-2:]), resolution=299)
+    return replace(entry, build=partial(padded_timm, model))
+
+
 _GOOGLENET = "Szegedy et al., Going Deeper with Convolutions, CVPR 2015"
 _BN_INCEPTION = "Ioffe and Szegedy, Batch Normalization, ICML 2015"
-_INCEPTION_RESNET = "Szegedy et al., Inception-v4, Inception-ResNet, AAAI 2017"
+_INCEPTION_V3 = "Szegedy et al., Rethinking the Inception Architecture, CVPR 2016"
+_INCEPTION_V4 = "Szegedy et al., Inception-v4, Inception-ResNet, AAAI 2017"
 _OSMR = "osmr/imgclsmob, gluon/README.md"
 ROWS = {
     "googlenet": _entry(
@@ -298,17 +344,45 @@ ROWS = {
         published=Published(6.625, 1.498, "torchvision's record of its weights"),
     ),
     "bn_inception": _entry(bn_inception, _BN_INCEPTION, BN_INCEPTION_LEVELS, published=Published(11.295, 2.048, _OSMR)),
+    "inception_v3": timm_entry(
+        "inception_v3",
+        _INCEPTION_V3,
+        None,
+        None,
+        why_not=_borders("inception_v3", "76, 37, 18 and 8", padded=False),
+        resolution=299,
+        published=Published(23.835, 5.743, _OSMR),
+    ),
+    "inception_v4": timm_entry(
+        "inception_v4",
+        _INCEPTION_V4,
+        None,
+        None,
+        why_not=_borders("inception_v4", "78, 37, 18 and 8"),
+        resolution=299,
+        published=Published(42.680, 12.305, _OSMR),
+    ),
+    "inception_v4_padded": _padded("inception_v4", INCEPTION_V4_LEVELS),
+    "inception_resnet_v2": timm_entry(
+        "inception_resnet_v2",
+        _INCEPTION_V4,
+        None,
+        None,
+        why_not=_borders("inception_resnet_v2", "76, 37, 18 and 8"),
+        resolution=299,
+        published=Published(55.843, 13.189, _OSMR),
+    ),
+    "inception_resnet_v2_padded": _padded("inception_resnet_v2", INCEPTION_RESNET_V2_LEVELS),
     "inception_resnet_v1": Entry(
         inception_resnet_v1,
-        _INCEPTION_RESNET,
+        _INCEPTION_V4,
         None,
         None,
-        "with its paper's borders a 320x320 image gives 76, 37, 18 and 8 cells a side, not 80, 40, 20 and 10; "
-        "inception_resnet_v1_padded has other borders and can",
+        _borders("inception_resnet_v1", "76, 37, 18 and 8"),
         resolution=299,
         published=Published(23.996, 6.330, f"{_OSMR}, with a layer of 512 units before the classifier"),
     ),
     "inception_resnet_v1_padded": _entry(
-        partial(inception_resnet_v1, True), _INCEPTION_RESNET, INCEPTION_RESNET_LEVELS, resolution=299
+        partial(inception_resnet_v1, True), _INCEPTION_V4, INCEPTION_RESNET_LEVELS, resolution=299
     ),
 }

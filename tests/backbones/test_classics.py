@@ -44,6 +44,8 @@ def test_every_plane_of_lenets_h2_sees_eight_planes_of_h1():
         seen = {index for index in range(12) if grad[0, index].abs().sum() > 0}
         assert seen == set(LENET_SEEN[plane // 4])
         assert len(seen) == 8
+    assert len({frozenset(seen) for seen in LENET_SEEN}) == 3
+    assert all(sum(plane in seen for seen in LENET_SEEN) == 2 for plane in range(12))  # none is favoured
 
 
 def test_lenets_background_is_minus_one():

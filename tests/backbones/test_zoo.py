@@ -1,20 +1,27 @@
 """Every row of the families written here: its published cost, its maps, its gradients."""
 
+from decimal import Decimal
+
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
 from backbones.entry import Entry
-from backbones.families import cells, classics, inception, rexnet_lite, searched, shufflenet
+from backbones.families import cells, classics, inception, mobile, resnet, rexnet_lite, searched, shufflenet
 from backbones.features import Backbone
-from benchmark.measuring.complexity import classifier_complexity
+from benchmark.measuring.complexity import count_macs
 
-FAMILIES = (shufflenet, classics, inception, cells, searched, rexnet_lite)
+FAMILIES = (shufflenet, classics, inception, cells, searched, rexnet_lite, resnet, mobile)
 ROWS: dict[str, Entry] = {name: entry for family in FAMILIES for name, entry in family.ROWS.items()}
-DETECTORS = [name for name, entry in ROWS.items() if entry.channels]
+# Detectors' maps of timm's models are tested with those of the whole catalogue.
+OURS = [name for name, entry in ROWS.items() if entry.channels and entry.timm not in timm.list_models()]
 SIZES = ((320, 320), (416, 608), (800, 1216))
-# Printed figures have two digits at least, and some count biases or batch normalisation.
+# Some count biases or batch normalisation; a figure may also be off by half a unit of its last printed digit.
 TOLERANCE = 0.025
+# Their papers count them with their branches merged.
+FUSED = ("repvit", "lcnet_v2")
+_PADDLE = "its figures are 3 to 5 % above ours at every width; its page does not say what it counts"
 # Where ours differs by more than that: (params, multiply-adds) as ours / published - 1, and why
 DIFFERS = {
     "googlenet": (
@@ -24,6 +31,10 @@ DIFFERS = {
         "is what 8 filters of 7x7 a colour and a 1x1 convolution to 64 have, 2712 weights; the other rows agree",
     ),
     "fbnet_b": (0.070, 0.005, "the blocks are those of Table A of Han et al.; no text says where its paper saves 0.3M"),
+    "lcnet_x0.5": (-0.010, -0.0483, _PADDLE),
+    "lcnet_x0.75": (-0.017, -0.0426, _PADDLE),
+    "lcnet_x1.0": (-0.015, -0.033, _PADDLE),
+    "swiftformer_xs": (-0.007, 0.506, "its README prints 0.4G of a network whose 0.6G the other two sizes bear out"),
     "darts": (0.004, -0.077, "the cell of its own code has this many; its paper does not say how it counted 574M"),
     "p_darts": (0.009, -0.0255, "its code's cell is of another run than the paper's, as its README says"),
 }
@@ -52,19 +63,29 @@ def levels(net: nn.Module) -> dict[str, tuple[int, int]]:
     return {level["module"]: (level["num_chs"], level["reduction"]) for level in net.feature_info}
 
 
+def agrees(ours: float, printed: float) -> bool:
+    last_digit = 10.0 ** Decimal(str(printed)).as_tuple().exponent
+    return abs(ours - printed) <= max(TOLERANCE * printed, last_digit / 2)
+
+
 @pytest.mark.parametrize("name", [name for name, entry in ROWS.items() if entry.published])
 def test_costs_are_the_published(name):
     entry = ROWS[name]
-    cost = classifier_complexity(name, entry.resolution)
-    found = (cost.params / 1e6 / entry.published.params - 1, cost.macs / 1e9 / entry.published.macs - 1)
-    if name in DIFFERS:
-        assert max(map(abs, found)) > TOLERANCE, "it agrees: take it out of DIFFERS"
+    with torch.device("meta"):
+        net = entry.build().eval()
+        if name.startswith(FUSED):
+            net = timm.utils.reparameterize_model(net)
+        macs, _ = count_macs(lambda: net(torch.zeros(1, 3, entry.resolution, entry.resolution)))
+    params = sum(parameter.numel() for parameter in net.parameters())
+    pairs = ((params / 1e6, entry.published.params), (macs / 1e9, entry.published.macs))
+    found = [ours / printed - 1 for ours, printed in pairs]
+    agree = all(agrees(ours, printed) for ours, printed in pairs)
+    assert agree == (name not in DIFFERS), found
+    if not agree:
         assert found == pytest.approx(DIFFERS[name][:2], abs=1e-3), DIFFERS[name][2]
-    else:
-        assert max(map(abs, found)) <= TOLERANCE, found
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", OURS)
 def test_maps_are_exactly_at_their_strides(name):
     entry = ROWS[name]
     with torch.device("meta"):
@@ -83,17 +104,6 @@ def test_maps_are_exactly_at_their_strides(name):
         with torch.no_grad():
             net.forward_features(torch.zeros(1, 3, height, width, device="meta"))
         assert shapes == {m: (1, chs, height // stride, width // stride) for m, (chs, stride) in expected.items()}
-
-
-@pytest.mark.parametrize("taps", ["pyramid", "ssdlite"])
-@pytest.mark.parametrize("name", DETECTORS)
-def test_a_backbone_runs_without_what_comes_after_its_last_map(name, taps):
-    with torch.device("meta"):
-        backbone = Backbone(name, taps).eval()
-        maps = backbone(torch.zeros(1, 3, 64, 64))
-    assert [level.shape for level in maps] == [
-        (1, chs, 64 // stride, 64 // stride) for chs, stride in zip(backbone.channels, backbone.strides, strict=True)
-    ]
 
 
 def random_sum(maps: tuple[Tensor, ...]) -> Tensor:
