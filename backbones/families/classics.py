@@ -112,7 +112,7 @@ class AlexNet(nn.Module):
         in_channels = 3
         for index, (channels, kernel, groups) in enumerate(ALEXNET):
             stride = 4 if index == 0 else 1
-            padding = (4 if exact_strides else 2) if index == 0 else kernel // 2
+            padding = 2 if index == 0 and not exact_strides else kernel // 2
             number = index + 1
             self.features.add_module(
                 f"conv{number}", nn.Conv2d(in_channels, channels, kernel, stride, padding, groups=groups)
@@ -187,7 +187,7 @@ class VGGNet(nn.Module):
                 if lrn and in_channels == 3:
                     layers.append(nn.LocalResponseNorm(**LRN))
                 in_channels = channels
-            layers.append(nn.MaxPool2d(2, 2))
+            layers.append(nn.MaxPool2d(2, 2, ceil_mode=True))  # so also odd sides give ceil(side / 2)
         self.features = nn.Sequential(*layers)
         self.pre_logits = ConvMlp(in_channels, HIDDEN, kernel_size=7, drop_rate=drop_rate)
         self.head = ClassifierHead(HIDDEN, num_classes, drop_rate=drop_rate)

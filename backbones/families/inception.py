@@ -187,16 +187,15 @@ def googlenet(batch_norm: bool = False, num_classes: int = 1000, drop_rate: floa
         drop_rate: of the dropout before the classifier.
     """
     conv = conv_bn_relu if batch_norm else conv_relu
-    pool = partial(nn.MaxPool2d, stride=2, ceil_mode=True)
-    features = nn.Sequential(_stem(conv, pool, lrn=not batch_norm))
+    features = nn.Sequential(_stem(conv, lrn=not batch_norm))
     channels = 192
     for name, spec in GOOGLENET.items():
         module, channels = _googlenet_module(channels, spec, conv, large=3 if batch_norm else 5)
         features.add_module(f"inception{name}", module)
         if name == "3b":
-            features.add_module("pool3", pool(3))
+            features.add_module("pool3", _pool())
         if name == "4e":
-            features.add_module("pool4", pool(2 if batch_norm else 3))
+            features.add_module("pool4", nn.MaxPool2d(2, 2, ceil_mode=True) if batch_norm else _pool())
     net = InceptionNet(features, GOOGLENET_LEVELS, num_classes, drop_rate)
     if not batch_norm:
         net.apply(init_for_relus)
@@ -205,7 +204,7 @@ def googlenet(batch_norm: bool = False, num_classes: int = 1000, drop_rate: floa
 
 def bn_inception(num_classes: int = 1000, drop_rate: float = 0.0) -> InceptionNet:
     """Build BN-Inception, often called Inception-v2."""
-    features = nn.Sequential(_stem(conv_bn_relu, partial(nn.MaxPool2d, stride=2, ceil_mode=True), lrn=False))
+    features = nn.Sequential(_stem(conv_bn_relu, lrn=False))
     channels = 192
     for name, spec in BN_INCEPTION.items():
         module, channels = _bn_inception_module(channels, spec)
@@ -213,15 +212,23 @@ def bn_inception(num_classes: int = 1000, drop_rate: float = 0.0) -> InceptionNe
     return InceptionNet(features, BN_INCEPTION_LEVELS, num_classes, drop_rate)
 
 
-def _stem(conv: Conv, pool: Callable[[int], nn.Module], lrn: bool) -> OrderedDict[str, nn.Module]:
+def _pool() -> nn.Sequential:
+    """Build the 3x3 max pooling with stride 2 whose first window begins at the border, also where a side is odd.
+
+    What it pools comes from ReLUs, so zeros beyond the border never win.
+    """
+    return nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(3, 2, ceil_mode=True))
+
+
+def _stem(conv: Conv, lrn: bool) -> OrderedDict[str, nn.Module]:
     """Return what GoogLeNet and BN-Inception have before their modules: stride 8, 192 channels."""
-    layers = OrderedDict(conv1=conv(3, 64, 7, 2), pool1=pool(3))
+    layers = OrderedDict(conv1=conv(3, 64, 7, 2), pool1=_pool())
     if lrn:
         layers["norm1"] = nn.LocalResponseNorm(5)
     layers |= OrderedDict(conv2=conv(64, 64, 1), conv3=conv(64, 192, 3))
     if lrn:
         layers["norm2"] = nn.LocalResponseNorm(5)
-    layers["pool2"] = pool(3)
+    layers["pool2"] = _pool()
     return layers
 
 
