@@ -232,16 +232,14 @@ def _atomnas(plus: bool, published: Published) -> Entry:
 
 _FAIRNAS_CHANNELS = (16, 32, 40, 96, 320)
 ROWS = {
-    "fbnet_b": _mbconv(
-        FBNET_B, _FBNET, (16, 24, 32, 112, 352), Published(4.5, 0.295, "paper, table 3"), 16, 1984, nn.ReLU
-    ),
+    "fbnet_b": _mbconv(FBNET_B, _FBNET, (16, 24, 32, 112, 352), Published(4.5, 0.295, "paper"), 16, 1984, nn.ReLU),
     "proxyless_r": _mbconv(
         PROXYLESS_R,
         _PROXYLESS,
         (16, 32, 40, 96, 320),
         Published(4.1, 0.32, "Han et al., CVPR 2021, tables 1 and 4"),
     ),
-    "fairnas_a": _mbconv(FAIRNAS_A, _FAIRNAS, _FAIRNAS_CHANNELS, Published(4.6, 0.388, "paper, table 3")),
+    "fairnas_a": _mbconv(FAIRNAS_A, _FAIRNAS, _FAIRNAS_CHANNELS, Published(4.6, 0.388, "paper")),
     "fairnas_a_se": _mbconv(with_squeeze_excitation(FAIRNAS_A, 1.0), _FAIRNAS, _FAIRNAS_CHANNELS, None),
     "fairnas_a_se_half": _mbconv(
         with_squeeze_excitation(FAIRNAS_A, 0.5),
@@ -249,6 +247,6 @@ ROWS = {
         _FAIRNAS_CHANNELS,
         Published(5.9, 0.39, "Han et al., CVPR 2021, table 1"),
     ),
-    "atomnas_c": _atomnas(False, Published(4.7, 0.360, "paper, table 1")),
-    "atomnas_c_plus": _atomnas(True, Published(5.9, 0.363, "paper, table 1")),
+    "atomnas_c": _atomnas(False, Published(4.7, 0.360, "paper")),
+    "atomnas_c_plus": _atomnas(True, Published(5.9, 0.363, "paper")),
 }

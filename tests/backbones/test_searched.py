@@ -50,6 +50,11 @@ def test_blocks_are_those_of_table_a(name):
     assert blocks(meta_net(name)) == [tuple(map(int, row)) for row in printed]
 
 
+def test_fbnets_blocks_keep_their_first_1x1_convolution_where_they_do_not_expand():
+    """As its figure 3 draws them."""
+    assert all(isinstance(block, InvertedResidual) for stage in meta_net("fbnet_b").blocks for block in stage)
+
+
 @pytest.mark.parametrize("name", ["fairnas_a", "fairnas_a_se", "fairnas_a_se_half"])
 def test_fairnas_blocks_are_its_codes(name):
     expected, in_channels = [(32, 16, 1, 3)], 16

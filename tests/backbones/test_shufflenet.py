@@ -21,12 +21,15 @@ def images(count: int = 1, side: int = 64) -> torch.Tensor:
 def test_v2_gives_torchvisions_outputs_from_its_weights(width, randomise):
     name = f"shufflenet_v2_x{width}".replace(".", "_")
     theirs = randomise(torchvision.models.get_model(name)).eval()
+    for module in theirs.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)  # so that features reach the logits
     ours = shufflenet_v2(width).eval()
     ours.load_state_dict(dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True)))
     with torch.no_grad():
-        logits = theirs(images())
-        torch.testing.assert_close(ours(images()), logits, atol=1e-5, rtol=1e-5)
-    assert logits.std() > 1e-3
+        logits = theirs(images(2))
+        torch.testing.assert_close(ours(images(2)), logits, atol=1e-4, rtol=1e-4)
+    assert (logits[0] - logits[1]).abs().max() > 0.1
 
 
 def test_the_shuffle_is_torchs():
