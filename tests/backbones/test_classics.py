@@ -79,6 +79,13 @@ def test_alexnets_maps_are_the_papers():
     assert shapes == {**sides, "conv5": (256, 13, 13), "pool5": (256, 6, 6)}
 
 
+def test_alexnets_layers_stand_in_the_papers_order():
+    """Section 3.5: normalisation after the first two convolutions' ReLUs, pooling after these and the fifth ReLU."""
+    order = "conv relu norm pool conv relu norm pool conv relu conv relu conv relu pool"
+    kinds = {"conv": nn.Conv2d, "relu": nn.ReLU, "norm": nn.LocalResponseNorm, "pool": nn.MaxPool2d}
+    assert [type(layer) for layer in AlexNet().features] == [kinds[name] for name in order.split()]
+
+
 def test_alexnets_halves_meet_in_the_third_convolution_alone():
     net = AlexNet(exact_strides=True).features.eval()
     inputs = {"conv2": 96, "conv3": 256, "conv4": 384, "conv5": 384}
