@@ -46,8 +46,8 @@ class _Losses:
 class FiniteLossHook(Hook):
     """Stop at a loss that is NaN or infinite, naming the iteration and its images; log the losses.
 
-    Nothing waits for the GPU: losses are read once they have arrived on the host, at most ``lag`` iterations later. What
-    is still under way is read, and the weights are checked, before a checkpoint is written.
+    Nothing waits for the GPU: losses are read once they have arrived on the host, at most ``lag`` iterations later.
+    What is still under way is read, and the weights are checked, before a checkpoint is written.
 
     Args:
         lag: iterations that may begin before a loss is looked at.

@@ -54,6 +54,7 @@ def test_demo_lies_over_the_config():
         "momentum": 0.9,
         "weight_decay": 4e-5,
         "nesterov": True,
+        "fused": True,
     }
 
 

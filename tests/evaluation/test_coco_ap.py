@@ -245,9 +245,8 @@ def test_an_object_with_id_0_can_be_found(tmp_path):
     """pycocotools takes a match with it for none."""
     box = [10, 10, 20, 20]
     truth = write_truth(tmp_path / "t.json", [{"category_id": 7, "bbox": box, "id": 0}])
-    assert coco_ap(truth, [{"image_id": 1, "category_id": 7, "bbox": box, "score": 0.5}])[0]["AP"] == pytest.approx(
-        100.0
-    )
+    found = [{"image_id": 1, "category_id": 7, "bbox": box, "score": 0.5}]
+    assert coco_ap(truth, found)[0]["AP"] == pytest.approx(100.0)
 
 
 @pytest.mark.parametrize("key", ["image_id", "category_id"])

@@ -14,6 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import box_iou
 
+from benchmark.config.load import load_config
+from benchmark.config.names import CONFIGS
 from benchmark.models.ssdlite import MultiBoxClassificationLoss, SigmoidFocalClassificationLoss
 
 BOXES = [[20.0, 30.0, 120.0, 150.0], [150.0, 160.0, 310.0, 300.0], [60.0, 200.0, 110.0, 250.0]]
@@ -196,7 +198,7 @@ WAITS = ("_local_scalar_dense", "nonzero", "is_nonzero", "_unique", "equal.defau
 
 def test_a_training_step_dispatches_as_much_at_any_batch_size_and_never_waits():
     """The operators of the rest do not depend on the size of the pictures, so small ones serve."""
-    model = build_detector(small_config("ssdlite_rexnet_x1.0", "model.backbone.name=rexnet_x1.0")).train()
+    model = build_detector(load_config(CONFIGS / "ssdlite_rexnet_x1.0.py", pretrained="none")).train()
     few, many = (count_step(model, batch_size) for batch_size in (8, 32))
     assert few == many
     assert few.total() <= 1900
