@@ -69,13 +69,14 @@ def main() -> None:
     root = args.work_dir / "data"
     make_subset(args.data_root, root, args.pictures)
     pipeline = load_config(args.config).train_dataloader.dataset.pipeline
-    kept = [
-        step.to_dict() for step in pipeline if step.type in ("LoadImage", "LoadAnnotations", "Resize", "PackDetInputs")
-    ]
+    kept = [step.to_dict() for step in pipeline if step.type != "RandomFlip"]
     for step in kept:
         if step["type"] == "Resize":
             step["scale"] = (args.side, args.side)
-    test = [{"type": "LoadImage"}, *(step for step in kept if step["type"] == "Resize")]
+        if step["type"] == "SSDSample":
+            step.update(size=args.side, augment=False, flip_prob=0.0)
+    square = {"type": "Resize", "scale": (args.side, args.side), "keep_ratio": False}
+    test = [{"type": "LoadImage"}, next((step for step in kept if step["type"] == "Resize"), square)]
     test.append(
         {"type": "PackDetInputs", "meta_keys": ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")}
     )

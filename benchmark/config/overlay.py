@@ -28,12 +28,11 @@ def lay_demo(cfg: Config, changes: Mapping[str, Any]) -> None:
         cfg[name].dataset.metainfo = ConfigDict(classes=classes)
     for head in _with_num_classes(cfg.model):
         head.num_classes = len(classes)
-    if "scale" in cfg.demo:
-        for step in pipeline_steps(cfg):
-            if step.type == "Resize":
-                step.scale = cfg.demo.scale
-    training = cfg.train_dataloader.dataset
-    training.pipeline = [step for step in training.pipeline if step.type not in cfg.get("dropped_augmentations", ())]
+    for step in pipeline_steps(cfg):
+        if "scale" in cfg.demo and step.type == "Resize":
+            step.scale = cfg.demo.scale
+        if "augment" in step:
+            step.augment = cfg.demo.augment
 
 
 def set_steps(cfg: Config, steps: int) -> None:

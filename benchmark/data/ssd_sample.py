@@ -38,7 +38,7 @@ class SSDSample(BaseTransform):
 
     Args:
         size: side of the result in pixels.
-        mean: colour of the canvas, RGB in 0..255.
+        mean: colour of the canvas, RGB in 0..255: that of the backbone's preprocessing.
         augment: False only resizes and flips.
         expand_prob: probability of a canvas.
         ratio_range: its smallest and largest side, in sides of the picture.

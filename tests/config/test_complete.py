@@ -13,8 +13,8 @@ from benchmark.config.load import load_config
 from benchmark.config.names import CONFIGS
 
 
-def expand(cfg) -> dict:
-    return next(step for step in cfg.train_dataloader.dataset.pipeline if step.type == "Expand")
+def sample_step(cfg) -> dict:
+    return next(step for step in cfg.train_dataloader.dataset.pipeline if step.type == "SSDSample")
 
 
 @pytest.mark.parametrize(
@@ -23,21 +23,21 @@ def expand(cfg) -> dict:
 def test_an_expanded_canvas_has_the_mean_of_the_backbones_preprocessing(backbone, mean):
     cfg = load_config(CONFIGS / "ssdlite.py", backbone=backbone)
     complete_model(cfg)
-    assert expand(cfg).mean == pytest.approx(mean) and expand(cfg).to_rgb
-    assert expand(cfg).mean == pytest.approx([255 * value for value in preprocessing(backbone).mean])
-    assert expand(cfg).mean == cfg.model.data_preprocessor.mean
+    assert sample_step(cfg).mean == pytest.approx(mean)
+    assert sample_step(cfg).mean == pytest.approx([255 * value for value in preprocessing(backbone).mean])
+    assert sample_step(cfg).mean == cfg.model.data_preprocessor.mean
 
 
 def test_a_mean_that_is_set_is_left():
     options = ["model.data_preprocessor.mean=[1.0, 2.0, 3.0]"]
     cfg = load_config(CONFIGS / "ssdlite_rexnet_x1.0.py", options=options)
     complete_model(cfg)
-    assert expand(cfg).mean == [1.0, 2.0, 3.0]
+    assert sample_step(cfg).mean == [1.0, 2.0, 3.0]
     cfg = load_config(
-        CONFIGS / "ssdlite_rexnet_x1.0.py", options=["train_dataloader.dataset.pipeline.2.mean=[0, 0, 0]"]
+        CONFIGS / "ssdlite_rexnet_x1.0.py", options=["train_dataloader.dataset.pipeline.0.mean=[0, 0, 0]"]
     )
     complete_model(cfg)
-    assert expand(cfg).mean == [0, 0, 0]
+    assert sample_step(cfg).mean == [0, 0, 0]
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ def test_demo_lies_over_the_config():
         "nesterov": True,
         "fused": True,
     }
+    assert cfg.train_dataloader.dataset.pipeline[0].augment is False
 
 
 def test_data_root_from_the_option_then_the_environment_then_the_config(monkeypatch, tmp_path):

@@ -34,7 +34,7 @@ def plain() -> dict:
         (SSDLITE, ["input_size=320"], {}),
         (SSDLITE, ["model.neck.in_channels=[768, 1280]"], {}),
         (SSDLITE, ["model.data_preprocessor.mean=[123.675, 116.28, 103.53]"], {}),
-        (SSDLITE, ["train_dataloader.dataset.pipeline.2.mean=[123.675, 116.28, 103.53]"], {}),
+        (SSDLITE, ["train_dataloader.dataset.pipeline.0.mean=[123.675, 116.28, 103.53]"], {}),
         (SSDLITE, ["env_cfg.cudnn_benchmark=False"], {}),
         (SSDLITE, [], {"backbone": "rexnet_x1.0"}),
         (FINETUNE, ["train_dataloader.dataset.pipeline.0.interpolation=bicubic"], {}),

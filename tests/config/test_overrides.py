@@ -64,8 +64,9 @@ def test_the_schedule_moves_as_the_template_says():
 
 def test_input_size_reaches_pipelines_and_anchors():
     cfg, plain = load_config(SSDLITE, options=["input_size=480"]), load_config(SSDLITE)
-    resizes = [step.scale for name in LOADERS for step in cfg[name].dataset.pipeline if step.type == "Resize"]
-    assert resizes == [(480, 480)] * 2
+    assert cfg.train_dataloader.dataset.pipeline[0].size == 480
+    resizes = [step.scale for step in cfg.val_dataloader.dataset.pipeline if step.type == "Resize"]
+    assert resizes == [(480, 480)]
     anchors, usual = cfg.model.bbox_head.anchor_generator, plain.model.bbox_head.anchor_generator
     assert anchors.strides == [16, 32, 60, 120, 240, 480]  # maps of side 30, 15, 8, 4, 2 and 1
     assert anchors.min_sizes == [1.5 * size for size in usual.min_sizes]

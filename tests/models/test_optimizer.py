@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.config.load import CONFIGS, load_config
+from benchmark.config.load import load_config
+from benchmark.config.names import CONFIGS
 from benchmark.models.precision import AutocastOptimWrapper
 
 STEPS = 5

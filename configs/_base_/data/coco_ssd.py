@@ -1,7 +1,7 @@
 """COCO 2017 with SSD's augmentation (Liu et al., SSD, ECCV 2016, section 2.2), at a fixed square size.
 
-The photometric distortion comes last: on the small picture it costs a fraction of what it costs on the large one.
-The canvas that a picture is expanded on has the mean of the backbone's preprocessing, filled in with the backbone.
+A sample is drawn in one pass, see ``benchmark/data/ssd_sample.py``. The canvas that a picture is expanded on has the
+mean of the backbone's preprocessing, filled in with the backbone.
 """
 
 _base_ = "./coco.py"
@@ -10,14 +10,16 @@ input_size = 320  # px
 workers = 8  # data-loading processes a GPU
 
 train_pipeline = [
-    dict(type="LoadImage"),
-    dict(type="LoadAnnotations", with_bbox=True),
-    dict(type="Expand", mean=None, to_rgb=True, ratio_range=(1, 4), prob=0.5),
-    dict(type="MinIoURandomCrop", min_ious=(0.1, 0.3, 0.5, 0.7, 0.9), min_crop_size=0.3),
-    dict(type="Resize", scale=(input_size, input_size), keep_ratio=False),
-    dict(type="RandomFlip", prob=0.5),
     dict(
-        type="PhotoMetricDistortion",
+        type="SSDSample",
+        size=input_size,
+        mean=None,  # of the canvas
+        augment=True,
+        expand_prob=0.5,
+        ratio_range=(1, 4),
+        min_ious=(0.1, 0.3, 0.5, 0.7, 0.9),
+        min_crop_size=0.3,
+        flip_prob=0.5,
         brightness_delta=32,
         contrast_range=(0.5, 1.5),
         saturation_range=(0.5, 1.5),
@@ -33,6 +35,7 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=32,  # images a GPU: 256 in total on 8 GPUs
     num_workers=workers,
+    collate_fn=dict(type="default_collate"),  # all pictures have one size: the model gets one tensor
     dataset=dict(filter_cfg=dict(filter_empty_gt=True, min_size=32), pipeline=train_pipeline),
 )
 val_dataloader = dict(batch_size=32, num_workers=workers, dataset=dict(pipeline=test_pipeline))

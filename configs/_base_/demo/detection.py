@@ -12,9 +12,8 @@ batch_size = 4  # images a process
 workers = 2
 log_interval = 20  # iterations
 checkpoint_interval = 200  # iterations
-dropped_augmentations = ("Expand", "MinIoURandomCrop", "PhotoMetricDistortion")  # they pay over hundreds of epochs
 
-demo = dict(module="benchmark.data.demo.pictures", data_root="data/demo")
+demo = dict(module="benchmark.data.demo.pictures", data_root="data/demo", augment=False)  # it pays over many epochs
 dataset_name = "demo"
 train_images = 400
 val_images = 100
