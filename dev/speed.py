@@ -1,0 +1,378 @@
+"""Time what this project does otherwise than MMDetection, both side by side: python dev/speed.py [--pictures DIR]
+
+Prints one table and writes it into docs/performance.md. Each pair is run alternately on one core, and the medians of
+its rounds are compared, in CPU time of this process: other work on the machine disturbs both alike.
+"""
+
+import argparse
+import contextlib
+import copy
+import json
+import os
+import platform
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+
+REPORT = Path(__file__).parents[1] / "docs/performance.md"
+STOCK_MEAN = (123.675, 116.28, 103.53)  # RGB
+# Of an evaluation: images, boxes found, objects, classes.
+EVALUATION = (2_500, 250_000, 18_000, 80)
+QUICK_EVALUATION = (250, 25_000, 1_800, 80)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A comparison: what was measured of ours and of theirs, their ratio, and what it is to be."""
+
+    name: str
+    ours: float
+    theirs: float
+    unit: str
+    target: float | None = None  # greatest of ours / theirs; None where ``limit`` says it
+    limit: float | None = None  # greatest of ours
+
+    @property
+    def ratio(self) -> float:
+        return self.theirs / self.ours
+
+    @property
+    def wanted(self) -> str:
+        if self.limit is not None:
+            return f"at most {self.limit:g}"
+        return f"{1 / self.target:.1f}x" if self.target else "-"
+
+    @property
+    def met(self) -> str:
+        if self.limit is not None:
+            return "yes" if self.ours <= self.limit else "no"
+        return "-" if self.target is None else "yes" if self.ours / self.theirs <= self.target else "no"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=Path, help="data in COCO's layout; generated ones by default")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and a tenth of the boxes")
+    parser.add_argument("--json", type=Path, help="write the rows there too")
+    args = parser.parse_args()
+
+    from mmengine.registry import init_default_scope
+
+    from benchmark.training.registration import register
+
+    register()
+    init_default_scope("mmdet")
+    rounds = 3 if args.quick else 9
+    with tempfile.TemporaryDirectory() as folder:
+        root = args.pictures or make_pictures(Path(folder))
+        rows = [
+            *samples(root, rounds),
+            *operators(),
+            optimizer(rounds),
+            evaluation(Path(folder), QUICK_EVALUATION if args.quick else EVALUATION, rounds),
+        ]
+    text = "\n".join(report(rows, "real pictures" if args.pictures else "generated pictures"))
+    print(text)
+    if args.json:
+        args.json.write_text(
+            json.dumps([{**asdict(row), "ratio": row.ratio, "met": row.met} for row in rows], indent=2)
+        )
+    if REPORT.is_file() and not args.quick:
+        from benchmark.reporting.markers import replace_between_markers
+
+        replace_between_markers(REPORT, text, "speed")
+
+
+def report(rows: Iterable[Row], pictures: str) -> list[str]:
+    """Return the table, and what it was measured on."""
+    from tabulate import tabulate
+
+    table = [
+        (row.name, f"{row.ours:.4g}", f"{row.theirs:.4g}", row.unit, f"{row.ratio:.1f}x", row.wanted, row.met)
+        for row in rows
+    ]
+    headings = ("", "ours", "theirs", "unit", "ratio", "target", "met")
+    return [
+        tabulate(table, headings, tablefmt="github", disable_numparse=True),
+        "",
+        f"One core of {processor()}, {pictures}; {time.strftime('%-d %B %Y')}.",
+    ]
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def alternate(rounds: int, *functions: Callable[[], Any]) -> list[float]:
+    """Run functions in turn and return the median of each one's CPU seconds; the first round does not count."""
+    seconds: list[list[float]] = [[] for _ in functions]
+    for _ in range(rounds + 1):
+        for function, own in zip(functions, seconds, strict=True):
+            begin = time.process_time()
+            function()
+            own.append(time.process_time() - begin)
+    return [statistics.median(own[1:]) for own in seconds]
+
+
+def make_pictures(folder: Path) -> Path:
+    """Generate a data set with JPEGs of COCO's size."""
+    from benchmark.data.demo.pictures import make_demo_data
+
+    return make_demo_data(folder / "demo", train_images=64, val_images=2)
+
+
+def samples(root: Path, rounds: int) -> list[Row]:
+    """Compare training samples: the configs' pipelines against MMDetection's."""
+    resize = {"type": "Resize", "scale": (1200, 800), "keep_ratio": True}
+    last = [{"type": "RandomFlip", "prob": 0.5}, {"type": "PackDetInputs"}]
+    first = {"type": "LoadImageFromFile"}
+    distortion = {"brightness_delta": 32, "contrast_range": (0.5, 1.5), "saturation_range": (0.5, 1.5), "hue_delta": 18}
+    stock = {
+        "ssdlite": [
+            first,
+            {"type": "LoadAnnotations", "with_bbox": True},
+            {"type": "Expand", "mean": STOCK_MEAN, "to_rgb": True, "ratio_range": (1, 4)},
+            {"type": "MinIoURandomCrop", "min_ious": (0.1, 0.3, 0.5, 0.7, 0.9), "min_crop_size": 0.3},
+            {"type": "Resize", "scale": (320, 320), "keep_ratio": False},
+            last[0],
+            {"type": "PhotoMetricDistortion", **distortion},
+            last[1],
+        ],
+        "faster_rcnn": [first, {"type": "LoadAnnotations", "with_bbox": True}, resize, *last],
+        "mask_rcnn": [first, {"type": "LoadAnnotations", "with_bbox": True, "with_mask": True}, resize, *last],
+    }
+    titles = {"ssdlite": "SSDLite", "faster_rcnn": "Faster R-CNN", "mask_rcnn": "Mask R-CNN"}
+    targets = {"ssdlite": 1 / 6}
+    rows = []
+    for task, theirs in stock.items():
+        ours, infos = training_set(task, root)
+        times = alternate(rounds, *(lambda steps=steps: run_all(steps, infos) for steps in (ours, compose(theirs))))
+        milliseconds = [1000 * seconds / len(infos) for seconds in times]
+        rows.append(Row(f"{titles[task]}'s training sample", *milliseconds, "ms", target=targets.get(task)))
+    return rows
+
+
+def compose(steps: Sequence[dict]) -> Callable[[dict], dict]:
+    from mmengine.dataset import Compose
+
+    return Compose(steps)
+
+
+def training_set(task: str, root: Path) -> tuple[Callable[[dict], dict], list[dict]]:
+    """Return a config's pipeline, and what its data set hands to it."""
+    from mmdet.registry import DATASETS
+
+    from benchmark.config.complete import complete_model
+    from benchmark.config.load import load_config
+    from benchmark.config.names import CONFIGS
+
+    cfg = load_config(CONFIGS / f"{task}_rexnet_x1.0.py", data_root=root, pretrained="none")
+    complete_model(cfg)
+    dataset = cfg.train_dataloader.dataset.copy()
+    pipeline = dataset.pop("pipeline")
+    content = json.loads((root / "annotations/instances_train2017.json").read_bytes())
+    dataset.metainfo = {"classes": tuple(category["name"] for category in content["categories"])}
+    masks = [{"type": "LoadAnnotations", "with_mask": True}] if task == "mask_rcnn" else []
+    found = DATASETS.build({**dataset, "pipeline": masks})
+    return compose(pipeline), [found.get_data_info(i) for i in range(min(len(found), 80))]
+
+
+def run_all(pipeline: Callable[[dict], dict], infos: Sequence[dict]) -> None:
+    """Make every sample once, with the same random numbers each time."""
+    np.random.seed(0)
+    random.seed(0)
+    for info in infos:
+        pipeline(copy.deepcopy(info))
+
+
+def operators() -> list[Row]:
+    """Count the operators of SSDLite's training step; theirs is the same step with MMDetection's targets."""
+    rows = []
+    for batch in (8, 32):
+        ours, theirs = (count_step(batch, stock=stock) for stock in (False, True))
+        rows.append(Row(f"operators of SSDLite's step, batch {batch}", ours, theirs, "", limit=1900))
+    return rows
+
+
+def count_step(batch: int, *, stock: bool) -> int:
+    """Count what a step dispatches: MMDetection's way is a list of pictures, targets one by one, SGD's plain loop."""
+    import torch
+    from mmdet.structures import DetDataSample
+    from mmengine.dataset import default_collate, pseudo_collate
+    from mmengine.optim import OptimWrapper
+    from mmengine.structures import InstanceData
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Counter(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+            self.count += 1
+            return operator(*args, **(kwargs or {}))
+
+    def sample(objects: int) -> dict:
+        side = 64
+        corners = torch.rand(objects, 2) * side / 2
+        truth = InstanceData(
+            bboxes=torch.cat([corners, corners + side / 3], dim=1), labels=torch.randint(80, (objects,))
+        )
+        meta = dict.fromkeys(("img_shape", "ori_shape", "pad_shape", "batch_input_shape"), (side, side))
+        sample = DetDataSample(metainfo=meta, gt_instances=truth)
+        return {"inputs": torch.rand(3, side, side), "data_samples": sample}
+
+    torch.manual_seed(0)
+    model = ssdlite(stock=stock).train()
+    data = [sample(objects=7) for _ in range(batch)]  # COCO has 7 objects a picture
+    rule = {"fused": False, "foreach": False} if stock else {"fused": True}
+    optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=4e-5, **rule))
+    for _ in range(2):  # the first step makes what stays
+        with Counter() as counter:
+            model.train_step((pseudo_collate if stock else default_collate)(data), optimizer)
+    return counter.count
+
+
+def ssdlite(*, stock: bool) -> Any:
+    """Build SSDLite + ReXNet x1.0; with MMDetection's assigner, sampler and loop over images if ``stock``."""
+    import torch
+    from mmdet.models.task_modules.samplers import PseudoSampler
+    from mmdet.registry import TASK_UTILS
+
+    from benchmark.config.complete import complete_model
+    from benchmark.config.load import load_config
+    from benchmark.config.names import CONFIGS
+    from benchmark.models.build import build_model
+
+    cfg = load_config(CONFIGS / "ssdlite_rexnet_x1.0.py", pretrained="none")
+    complete_model(cfg)
+    model = build_model(cfg)
+    if not stock:
+        return model
+    head = model.bbox_head
+    head.train_cfg = {"allowed_border": -1, "pos_weight": -1}
+    head.assigner = TASK_UTILS.build({**cfg.model.train_cfg.assigner, "type": "MaxIoUAssigner"})
+    head.sampler, head._raw_positive_infos = PseudoSampler(), {}
+
+    def loss_by_feat(scores, deltas, objects, metas, ignored=None):
+        anchors, valid = head.get_anchors([each.shape[-2:] for each in scores], metas, device=scores[0].device)
+        *targets, count = head.get_targets(anchors, valid, objects, metas, batch_gt_instances_ignore=ignored)
+        labels, weights, boxes, box_weights = (torch.cat(levels, dim=1) for levels in targets)
+        logits, deltas = head.flatten(scores, deltas)
+        losses = [head_loss(head, *each, count) for each in zip(logits, deltas, labels, weights, boxes, box_weights)]
+        return {"loss_cls": [cls for cls, _ in losses], "loss_bbox": [box for _, box in losses]}
+
+    head.loss_by_feat = loss_by_feat
+    return model
+
+
+def head_loss(head: Any, logits, deltas, labels, weights, boxes, box_weights, count: int) -> tuple[Any, Any]:
+    """Return MMDetection's SSDHead's losses of one image (``loss_by_feat_single``)."""
+    import torch.nn.functional as F
+    from mmdet.models.losses import smooth_l1_loss
+
+    loss = F.cross_entropy(logits, labels, reduction="none") * weights
+    positive = ((labels >= 0) & (labels < head.num_classes)).nonzero(as_tuple=False).reshape(-1)
+    negative = (labels == head.num_classes).nonzero(as_tuple=False).view(-1)
+    hardest, _ = loss[negative].topk(min(3 * positive.size(0), negative.size(0)))
+    loss_cls = (loss[positive].sum() + hardest.sum()) / count
+    return loss_cls[None], smooth_l1_loss(deltas, boxes, box_weights, beta=head.smoothl1_beta, avg_factor=count)
+
+
+def optimizer(rounds: int) -> Row:
+    """Compare SGD on the parameters of SSDLite + ReXNet x1.0: fused against PyTorch's loop."""
+    import torch
+
+    model = ssdlite(stock=False)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter) * 1e-6
+    rules = ({"fused": True}, {"fused": False, "foreach": False})
+    optimizers = [
+        torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=4e-5, **rule) for rule in rules
+    ]
+
+    def run(each: torch.optim.Optimizer) -> None:
+        for _ in range(5):
+            each.step()
+
+    times = alternate(rounds, *(lambda each=each: run(each) for each in optimizers))
+    return Row("SGD's step", *(1000 * seconds / 5 for seconds in times), "ms", target=1 / 1.5)
+
+
+def evaluation(folder: Path, size: tuple[int, int, int, int], rounds: int) -> Row:
+    """Compare COCO's AP of generated boxes with pycocotools', figures included; pycocotools runs once."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    from benchmark.evaluation.coco_ap import STATS, coco_ap
+
+    truth, detections = make_boxes(folder, *size)
+
+    def theirs() -> Sequence[float]:
+        with contextlib.redirect_stdout(None):
+            content = COCO(str(truth))
+            referee = COCOeval(content, content.loadRes([dict(each) for each in detections]), "bbox")
+            referee.evaluate()
+            referee.accumulate()
+            referee.summarize()
+        return referee.stats
+
+    seconds = alternate(min(rounds, 3), lambda: coco_ap(truth, detections))
+    begin = time.process_time()
+    stats = theirs()
+    seconds.append(time.process_time() - begin)
+    figures, _ = coco_ap(truth, detections)
+    assert figures == {name: 100 * stats[place] for name, place in STATS.items()}, (figures, stats)
+    return Row(f"COCO's AP of {size[1]:,} boxes", *seconds, "s", target=1 / 20)
+
+
+def make_boxes(folder: Path, images: int, boxes: int, objects: int, classes: int) -> tuple[Path, list[dict]]:
+    """Generate objects and boxes found, one in three of them near an object."""
+    rng = np.random.default_rng(0)
+
+    def draw(count: int) -> np.ndarray:
+        return np.concatenate([rng.uniform(0, 400, (count, 2)), rng.lognormal(4, 0.8, (count, 2))], axis=1)
+
+    truth_boxes, truth_images = draw(objects), rng.integers(images, size=objects)
+    truth_classes = rng.integers(classes, size=objects)
+    found, found_images, found_classes = (
+        draw(boxes),
+        rng.integers(images, size=boxes),
+        rng.integers(classes, size=boxes),
+    )
+    near = rng.integers(objects, size=boxes // 3)
+    found[: len(near)] = truth_boxes[near] * rng.normal(1, 0.08, (len(near), 4))
+    found_images[: len(near)], found_classes[: len(near)] = truth_images[near], truth_classes[near]
+    scores = rng.random(boxes)
+    content = {
+        "images": [{"id": i + 1, "width": 640, "height": 480, "file_name": f"{i}.jpg"} for i in range(images)],
+        "categories": [{"id": i + 1, "name": str(i)} for i in range(classes)],
+        "annotations": [
+            {"id": i + 1, "image_id": int(image) + 1, "category_id": int(label) + 1, "bbox": box, "iscrowd": 0}
+            | {"area": box[2] * box[3]}
+            for i, (box, image, label) in enumerate(zip(truth_boxes.tolist(), truth_images, truth_classes, strict=True))
+        ],
+    }
+    path = folder / "boxes.json"
+    path.write_text(json.dumps(content))
+    columns = zip(found.tolist(), found_images, found_classes, scores.tolist(), strict=True)
+    return path, [
+        {"image_id": int(image) + 1, "category_id": int(label) + 1, "bbox": box, "score": score}
+        for box, image, label, score in columns
+    ]
+
+
+if __name__ == "__main__":
+    main()
