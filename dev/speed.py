@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ def samples(root: Path, rounds: int) -> list[Row]:
     rows = []
     for task, theirs in stock.items():
         ours, infos = training_set(task, root)
-        times = alternate(rounds, *(lambda steps=steps: run_all(steps, infos) for steps in (ours, compose(theirs))))
+        times = alternate(rounds, *(partial(run_all, steps, infos) for steps in (ours, compose(theirs))))
         milliseconds = [1000 * seconds / len(infos) for seconds in times]
         rows.append(Row(f"{titles[task]}'s training sample", *milliseconds, "ms", target=targets.get(task)))
     return rows
@@ -271,7 +272,8 @@ def ssdlite(*, stock: bool) -> Any:
         *targets, count = head.get_targets(anchors, valid, objects, metas, batch_gt_instances_ignore=ignored)
         labels, weights, boxes, box_weights = (torch.cat(levels, dim=1) for levels in targets)
         logits, deltas = head.flatten(scores, deltas)
-        losses = [head_loss(head, *each, count) for each in zip(logits, deltas, labels, weights, boxes, box_weights)]
+        images = zip(logits, deltas, labels, weights, boxes, box_weights, strict=True)
+        losses = [head_loss(head, *image, count) for image in images]
         return {"loss_cls": [cls for cls, _ in losses], "loss_bbox": [box for _, box in losses]}
 
     head.loss_by_feat = loss_by_feat
@@ -307,7 +309,7 @@ def optimizer(rounds: int) -> Row:
         for _ in range(5):
             each.step()
 
-    times = alternate(rounds, *(lambda each=each: run(each) for each in optimizers))
+    times = alternate(rounds, *(partial(run, each) for each in optimizers))
     return Row("SGD's step", *(1000 * seconds / 5 for seconds in times), "ms", target=1 / 1.5)
 
 
