@@ -6,7 +6,14 @@ from benchmark.cli import config_parser, pop_options, run, whole_number
 def main() -> None:
     """Read the arguments and train."""
     parser = config_parser(__doc__, checkpoint=False)
-    parser.add_argument("--resume", action="store_true", help="go on from the newest intact checkpoint of the run")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        choices=("auto",),
+        const=True,
+        default=False,
+        help="continue from the newest intact checkpoint of the run; auto: begin where there is none",
+    )
     parser.add_argument(
         "--resume-anyway", action="store_true", help="likewise, with another config, data or number of processes"
     )

@@ -22,25 +22,37 @@ def make_folder(path: Path) -> None:
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, flush it to disk and rename it onto ``path``.
 
+    A symbolic link stays one: what it points to is written. A device or a pipe is written into as it is.
+
     Raises:
-        UserError: the disk is full or the folder cannot be written; what was at ``path`` is still there.
+        UserError: a folder, a full disk, or a folder that cannot be written; what was at ``path`` is still there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    place = path.resolve()
+    if place.is_dir():
+        raise UserError(f"{path} is a folder: give a file.")
+    is_new_or_regular = place.is_file() or not place.exists()
+    temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp") if is_new_or_regular else place
     try:
         write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        if is_new_or_regular:
+            _flush(temporary)
+            temporary.replace(place)
+            _flush(place.parent)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise UserError(
-            f"Could not write {path}: {error}. Earlier files are intact: make room and run it again, a training with "
-            "--resume."
+            f"Could not write {path}: {error}. Earlier files are intact: make room, and run it again."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if is_new_or_regular:
+            temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Every name in the folders that tools write: of a run, of a sweep, of the reproduction of a table."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 # A run, and what a training begins with.
@@ -38,7 +39,8 @@ POINT = "best.json"  # in FINAL: what it is trained with
 REPRODUCED = "reproduce"
 
 _FILES = (RESULT, DETECTIONS, CONFUSION, BEST, CONFIG, LOG)
-_LOGGED = ("events.out.tfevents.*", "config.py")  # in VIS_DATA
+EVENTS = "events.out.tfevents.*"  # in VIS_DATA
+_LOGGED = (EVENTS, "config.py")
 
 
 def is_run(folder: Path) -> bool:
@@ -55,10 +57,16 @@ def run_files(folder: Path) -> list[Path]:
     return [*list_checkpoints(folder), *damaged, *named, *logged, *drawn]
 
 
-def remove_run(folder: Path) -> None:
-    """Remove the files of a run, and its folders where nothing else is in them."""
+def set_aside(checkpoint: Path) -> None:
+    """Rename a damaged checkpoint: nobody's work is thrown away."""
+    checkpoint.rename(checkpoint.with_name(checkpoint.name + DAMAGED))
+
+
+def remove_run(folder: Path, *, but: Collection[str] = ()) -> None:
+    """Remove the files of a run but some names, and its folders where nothing else is in them."""
     for path in run_files(folder):
-        path.unlink()
+        if path.name not in but:
+            path.unlink()
     for place in (folder / VIS_DATA, *sorted((folder / PICTURES).rglob("*/"), reverse=True), folder / PICTURES):
         if place.is_dir() and not any(place.iterdir()):
             place.rmdir()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mmengine.config import Config
 
@@ -25,7 +25,6 @@ from benchmark.files.atomic import make_folder, remove_leftovers
 from benchmark.files.checkpoints import check_fit, load_checkpoint, load_weights, newest_intact
 from benchmark.files.ownership import owned
 from benchmark.files.run_folder import (
-    DAMAGED,
     OWNER,
     POINT,
     RESULT,
@@ -34,6 +33,7 @@ from benchmark.files.run_folder import (
     evaluation_folder,
     list_checkpoints,
     run_files,
+    set_aside,
 )
 from benchmark.models.build import build_skeleton
 from benchmark.preflight import Preflight, check_data
@@ -62,6 +62,7 @@ class Plan:
         record: what decides every number of a training, in plain containers; empty for an evaluation.
         checkpoint: what a training resumes from or an evaluation is of.
         replaces: the run that is in the folder goes first.
+        keeps_damaged: but for its checkpoints, all of which are damaged; they are set aside.
         evaluates: the checkpoint of an evaluation alone; None for a training.
     """
 
@@ -74,6 +75,7 @@ class Plan:
     record: dict[str, Any] | None = None
     checkpoint: Path | None = None
     replaces: bool = False
+    keeps_damaged: bool = False
     evaluates: CheckpointRecord | None = None
 
 
@@ -83,7 +85,7 @@ def plan_training(
     pretrained: str | None = None,
     steps: int | None = None,
     seed: int = 0,
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     resume_anyway: bool = False,
     overwrite: bool = False,
     save_interval: str | None = None,
@@ -104,11 +106,14 @@ def plan_training(
     saving = {key: value for key, value in (("interval", save_interval), ("keep", keep)) if value is not None}
     cfg.default_hooks.checkpoint.update(saving)
     work_dir = options.work_dir or Path("work_dirs") / (config_name(cfg) + ("_demo" if options.demo else ""))
-    if resume_anyway or is_restart():
-        resume, overwrite = (True, False) if list_checkpoints(work_dir) else (resume_anyway, True)
-    checkpoint, skipped = _find_checkpoint(work_dir) if resume else (None, [])
-    if is_main() and not resume:
-        check_unused(work_dir, overwrite=overwrite)
+    automatic = resume == "auto" or is_restart()
+    checkpoint, skipped = newest_intact(work_dir) if automatic or resume or resume_anyway else (None, [])
+    if not (automatic or checkpoint) and (resume or resume_anyway):
+        raise _nothing_to_resume(work_dir, skipped)
+    replaces = checkpoint is None and (overwrite or automatic)
+    anew = ("No checkpoint is intact: the training begins anew.",) if skipped and checkpoint is None else ()
+    if is_main() and checkpoint is None:
+        check_unused(work_dir, overwrite=replaces)
     found = _prepare_data(cfg, DATALOADERS)
     cfg.optim_wrapper.type, cfg.optim_wrapper.precision = "AutocastOptimWrapper", options.precision
     complexity = _complete(cfg, options.launcher, work_dir)
@@ -118,17 +123,18 @@ def plan_training(
         record = _describe_run(cfg, found.splits["train_dataloader"].sha256)
         if checkpoint and not resume_anyway:
             _check_same_run(load_checkpoint(checkpoint).get("run"), record)
-    cfg.resume, cfg.load_from = resume, checkpoint and str(checkpoint)
+    cfg.resume, cfg.load_from = checkpoint is not None, checkpoint and str(checkpoint)
     return Plan(
         cfg=cfg,
         work_dir=work_dir,
         precision=options.precision,
         complexity=complexity,
         sha256=config_sha256(cfg),
-        notes=(*(found.warnings if found else ()), *(f"Skipped: {problem}" for problem in skipped)),
+        notes=(*(found.warnings if found else ()), *(f"Skipped: {problem}" for problem in skipped), *anew),
         record=record,
         checkpoint=checkpoint,
-        replaces=overwrite and not resume,
+        replaces=replaces,
+        keeps_damaged=not overwrite,
     )
 
 
@@ -200,25 +206,21 @@ def ownership(plan: Plan) -> Iterator[None]:
         yield
 
 
-def rewind(work_dir: Path, checkpoint: Path) -> None:
-    """Set the damaged checkpoints aside, and take out of the logs what the run will do again."""
+def rewind(work_dir: Path, checkpoint: Path) -> list[str]:
+    """Set the damaged checkpoints aside, take out of the logs what the run will do again, and say what is lost."""
     from benchmark.training import tensorboard
 
     iteration = checkpoint_iteration(checkpoint)
     remove_leftovers(work_dir)
     for path in list_checkpoints(work_dir):
         if checkpoint_iteration(path) > iteration:
-            path.rename(path.with_name(path.name + DAMAGED))
-    tensorboard.rewind(work_dir / VIS_DATA, iteration)
+            set_aside(path)
+    return tensorboard.rewind(work_dir / VIS_DATA, iteration)
 
 
-def _find_checkpoint(work_dir: Path) -> tuple[Path, list[str]]:
-    """Return the checkpoint to resume from, and what is wrong with newer ones."""
-    checkpoint, problems = newest_intact(work_dir)
-    if checkpoint:
-        return checkpoint, problems
+def _nothing_to_resume(work_dir: Path, problems: Sequence[str]) -> UserError:
     found = " ".join(problems) or f"{work_dir} holds no checkpoint iter_*.pth."
-    raise UserError(f"Nothing to resume: {found} Leave --resume out to begin.")
+    return UserError(f"Nothing to resume: {found} Leave --resume out to begin, or give --resume auto: it does either.")
 
 
 def _prepare_data(cfg: Config, loaders: Sequence[str]) -> Preflight | None:

@@ -1,10 +1,10 @@
 """Training a config: what tools/train.py calls."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from benchmark.cli import Options
-from benchmark.files.run_folder import remove_run
+from benchmark.files.run_folder import list_checkpoints, remove_run, set_aside
 from benchmark.records.result import Result, TrainingRecord
 from benchmark.training.plan import Plan, ownership, plan_training, rewind
 from benchmark.training.processes import is_main
@@ -21,7 +21,7 @@ def train(
     pretrained: str | None = None,
     steps: int | None = None,
     seed: int = 0,
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     resume_anyway: bool = False,
     overwrite: bool = False,
     save_interval: str | None = None,
@@ -36,7 +36,8 @@ def train(
         pretrained: weights for the backbone in place of the config's; ``none`` for random ones.
         steps: length of the training in iterations, in place of the config's.
         seed: of all random numbers.
-        resume: continue from the newest intact checkpoint of the run's folder. torchrun's restarts do so by themselves.
+        resume: continue from the newest intact checkpoint of the run's folder; ``auto`` begins where there is none, as
+            torchrun's restarts do by themselves.
         resume_anyway: likewise, also with another config, other data or another number of processes.
         overwrite: replace a run that is in the folder.
         save_interval: iterations (``500``) or minutes (``30m``) between checkpoints, in place of the config's.
@@ -62,19 +63,31 @@ def train(
     from benchmark.training.outcome import finish
     from benchmark.training.runner import BenchmarkRunner
 
+    lost: list[str] = []
     with ownership(plan):
         if is_main():
-            if plan.replaces:
-                remove_run(plan.work_dir)
-            if plan.checkpoint:
-                rewind(plan.work_dir, plan.checkpoint)
+            lost = _make_way(plan)
         runner = BenchmarkRunner.from_plan(plan)
+        for note in lost:
+            runner.logger.warning(note)
         if plan.cfg.get("demo") and plan.cfg.model.backbone.get("norm_eval") is False:
             runner.logger.info("The backbone's BN is trained, not frozen: the demo begins with random weights.")
         for hook in hooks:
             runner.register_hook(hook)
         runner.train()
         return finish(runner, plan, _training_record(runner, plan), pictures=pictures)
+
+
+def _make_way(plan: Plan) -> list[str]:
+    """Remove the run that is replaced, or what the one that resumes will do again; return what is lost by that."""
+    if plan.checkpoint:
+        return rewind(plan.work_dir, plan.checkpoint)
+    if plan.replaces:
+        damaged = [path.name for path in list_checkpoints(plan.work_dir)] if plan.keeps_damaged else []
+        remove_run(plan.work_dir, but=damaged)
+        for name in damaged:
+            set_aside(plan.work_dir / name)
+    return []
 
 
 def _training_record(runner: "BenchmarkRunner", plan: Plan) -> TrainingRecord:

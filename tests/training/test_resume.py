@@ -130,6 +130,36 @@ def test_all_checkpoints_damaged_is_named(run, demo_data, tmp_path):
         train(options(demo_data, folder), steps=3, resume=True)
 
 
+def test_resume_auto_begins_where_there_is_nothing_to_resume(run, demo_data, tmp_path):
+    """One line in a cluster's script is right the first time, after a kill, and when every checkpoint is damaged."""
+    folder = copy(run, tmp_path)
+    for path in (*list_checkpoints(folder), folder / "result.json"):
+        path.unlink()
+    train(options(demo_data, folder), steps=2, resume="auto", save_interval="1", keep=2)  # killed before its first
+    (folder / "iter_2.pth").unlink()
+    train(options(demo_data, folder), steps=2, resume="auto", save_interval="1", keep=2)
+    assert "resumed epoch: 0, iter: 1" in (folder / "run.log").read_text()
+    for path in list_checkpoints(folder):
+        path.write_bytes(b"PK")
+    train(options(demo_data, folder), steps=2, resume="auto")
+    assert "No checkpoint is intact: the training begins anew." in (folder / "run.log").read_text()
+    assert {path.name for path in folder.glob("*.damaged")} == {"iter_1.pth.damaged", "iter_2.pth.damaged"}
+
+
+def test_one_flipped_bit_in_the_log_costs_one_record_and_is_said(run, demo_data, tmp_path):
+    folder = copy(run, tmp_path)
+    before = kills.logged(folder)
+    events = max((folder / "vis_data").glob("events*"), key=lambda path: path.stat().st_size)
+    content = bytearray(events.read_bytes())
+    content[content.index(b"loss_bbox") + 2] ^= 1
+    events.write_bytes(content)
+    train(options(demo_data, folder), steps=3, resume=True, save_interval="1", keep=3)
+    lost = set(before) - set(kills.logged(folder))
+    assert [tag for _, tag, _ in lost] == ["loss_bbox"]
+    assert re.search(r"is damaged: \d+ bytes of what was logged cannot be read", (folder / "run.log").read_text())
+    assert (folder / "vis_data" / f"{events.name}.damaged").read_bytes() == content
+
+
 def test_another_config_other_data_and_another_seed_are_refused(run, demo_data, tmp_path):
     folder = copy(run, tmp_path)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -180,7 +210,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(run, demo_data, tmp_path):
     process.start()
     process.join(120)
     assert process.exitcode == 1
-    assert re.search(r"Could not write .*iter_3\.pth.*intact: make room.*--resume", (folder / "error.txt").read_text())
+    assert re.search(r"Could not write .*iter_3\.pth.*intact: make room", (folder / "error.txt").read_text())
     assert newest_intact(folder) == (folder / "iter_2.pth", [])
     assert not list(folder.glob(".*.tmp"))
 

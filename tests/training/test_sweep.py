@@ -101,7 +101,7 @@ def test_every_point_once_then_the_winner(options, fake_training):
     points = sweep.points()
     best = max((point for point in points if point[0] < 0.1), key=figure)
     assert lines[-1] == f"final {best[0]:g} {best[1]:g}" and result.metrics["top1"] == figure(best)
-    study = open_study(sweep.folder)
+    study = open_study(sweep.folder, "top1")
     table = grid_table(sweep.grid, module.finished_trials(study, points))
     assert table.count("diverged") == 3 and table.count("**") == 2 and f"**{figure(best):.1f}**" in table
 
@@ -205,7 +205,7 @@ def test_four_workers_share_without_repeating(options):
     trials = [point for point in points if not point.startswith("final")]
     assert [worker.exitcode for worker in workers] == [0] * 4
     assert len(trials) == len(set(trials)) == 12
-    study = open_study(sweep.folder)
+    study = open_study(sweep.folder, "top1")
     assert [trial.state for trial in study.get_trials()] == [TrialState.COMPLETE] * 12
 
 
@@ -239,7 +239,7 @@ def test_two_workers_one_killed(tmp_path):
     victim.wait(60)
     output, _ = survivor.communicate(timeout=300)
     assert survivor.returncode == 0, output
-    study = open_study(folder)
+    study = open_study(folder, "top1")
     done = [trial for trial in study.get_trials() if trial.state is TrialState.COMPLETE]
     lost = [trial for trial in study.get_trials() if trial.state is TrialState.FAIL]
     assert len(done) == 4 and len(lost) == 1 and len(study.get_trials()) == 5

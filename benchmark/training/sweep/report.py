@@ -21,9 +21,9 @@ from matplotlib import pyplot as plt
 
 def report(sweep: Sweep, result: Result | None) -> str:
     """Return a finished sweep's table, its best trial and the figures of the final training; draw the heat map."""
-    study = open_study(sweep.folder)
     cfg = load_options(sweep.options)
     metric = find_layout(cfg.train_dataloader.dataset.name).metric
+    study = open_study(sweep.folder, metric)
     points = sweep.points()
     trials, best = finished_trials(study, points), best_trial(study, points)
     picture = sweep.folder / GRID

@@ -27,6 +27,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from backbones.errors import UserError
@@ -45,12 +46,14 @@ from benchmark.files.run_folder import (
     trial_folder,
     trial_lock,
 )
+from benchmark.records.figures import FIGURES
 from benchmark.records.result import Result, read_result
 from benchmark.tasks import TASKS, Ability
 from benchmark.training.hooks import DivergedError
 from benchmark.training.train import train
 
 STUDY = "sweep"
+_DIRECTIONS = {"high": "maximize", "low": "minimize"}
 _WAIT = 2.0  # s between two looks at the other workers
 _ORDER_SEED = 0
 _PRUNED_CHECKS = 4  # evaluations of a trial that may be pruned
@@ -177,14 +180,16 @@ def finished_trials(study: optuna.Study, points: Sequence[Point]) -> dict[Point,
     return {_point(trial): trial for trial in trials if _point(trial) in points}
 
 
-def open_study(folder: Path) -> optuna.Study:
-    """Open the study of a sweep's folder, or begin it."""
+def open_study(folder: Path, metric: str) -> optuna.Study:
+    """Open the study of a sweep's folder, or begin it; ``metric`` is the figure that it searches the best of."""
     storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
-    return optuna.create_study(storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True)
+    return optuna.create_study(
+        storage=storage, study_name=STUDY, direction=_DIRECTIONS[FIGURES[metric].best], load_if_exists=True
+    )
 
 
 def best_trial(study: optuna.Study, points: Sequence[Point]) -> FrozenTrial:
-    """Return the trial with the highest figure.
+    """Return the trial with the best figure.
 
     Raises:
         UserError: every trial diverged or was pruned.
@@ -192,7 +197,8 @@ def best_trial(study: optuna.Study, points: Sequence[Point]) -> FrozenTrial:
     complete = [trial for trial in finished_trials(study, points).values() if trial.state is TrialState.COMPLETE]
     if not complete:
         raise UserError("No trial of the sweep came to a figure: all diverged. Lower the config's sweep.learning_rate.")
-    return max(complete, key=lambda trial: trial.value)
+    best = max if study.direction is StudyDirection.MAXIMIZE else min
+    return best(complete, key=lambda trial: trial.value)
 
 
 class ReportHook(Hook):
@@ -231,7 +237,7 @@ def _open_study(sweep: Sweep, cfg: Config) -> optuna.Study:
     sweep.folder.mkdir(parents=True, exist_ok=True)
     expected = _identity(sweep, cfg)
     with _lock(sweep.folder / LOCK):
-        study = open_study(sweep.folder)
+        study = open_study(sweep.folder, _metric(cfg))
         found = study.user_attrs.get("identity")
         if found is None:
             study.set_user_attr("identity", expected)
@@ -281,7 +287,7 @@ def _fill_queue(sweep: Sweep, study: optuna.Study) -> None:
 def _run_trial(sweep: Sweep, study: optuna.Study, trial: Trial, cfg: Config) -> None:
     rate = trial.suggest_categorical("learning_rate", sweep.grid.learning_rates)
     decay = trial.suggest_categorical("weight_decay", sweep.grid.weight_decays)
-    metric = find_layout(cfg.train_dataloader.dataset.name).metric
+    metric = _metric(cfg)
     folder = trial_folder(sweep.folder, rate, decay)
     steps = cfg.train_cfg.max_iters
     own = [
@@ -325,6 +331,11 @@ def _run_final(sweep: Sweep, study: optuna.Study) -> Result | None:
         return _train(sweep, folder, point, [], [])
     finally:
         _release(held)
+
+
+def _metric(cfg: Config) -> str:
+    """Return the figure that a config's data set is judged by."""
+    return find_layout(cfg.train_dataloader.dataset.name).metric
 
 
 def _trained_point(folder: Path) -> Point | None:
