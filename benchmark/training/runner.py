@@ -11,6 +11,7 @@ from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -72,6 +73,12 @@ class BenchmarkRunner(Runner):
             worker = {"worker_init_fn": {"type": leave_signals_to_the_main_process}}
             dataloader = {"timeout": _LONGEST_WAIT, **dataloader, **worker}
         return Runner.build_dataloader(dataloader, *args, **kwargs)
+
+    def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
+        """Build one of this run's own: MMEngine keeps one per name, and configs name it for MMDetection's clients."""
+        if isinstance(visualizer, dict):
+            visualizer = {**visualizer, "name": self._experiment_name}
+        return super().build_visualizer(visualizer)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up as MMEngine does, with logs directly in the run's folder instead of one named by the time."""
