@@ -55,9 +55,10 @@ def load_config(
     path = find_config(path)
     own = _read_own(path, dataset)
     path = Path(own.filename)
-    weights = None if pretrained == "none" else pretrained
-    chosen = {"name": backbone} if backbone is not None else {}
-    chosen |= {"pretrained": weights} if pretrained is not None else {}
+    chosen = {"model.backbone.name": backbone, "model.backbone.pretrained": pretrained, "train_cfg.max_iters": steps}
+    chosen = {key: value for key, value in chosen.items() if value is not None}
+    if pretrained == "none":
+        chosen["model.backbone.pretrained"] = None
     root = data_root or (None if demo else os.environ.get("DATA_ROOT"))
 
     def assemble(overrides: Mapping[str, Any]) -> Config:

@@ -2,7 +2,7 @@
 
 import ast
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -25,6 +25,10 @@ SETTINGS = frozenset(
         *("memory_format", "sync_bn", "find_unused_parameters", "default_scope", "log_level", "launcher"),
         *("work_dir", "load_from", "resume", "experiment_name"),
     )
+)
+# Settings that a run reads also where no file assigns them.
+_WITHOUT_FILE = (
+    *("memory_format", "sync_bn", "find_unused_parameters", "default_scope", "log_level", "dataset_name", "val_images"),
 )
 # What the command line says, or is said elsewhere.
 _ELSEWHERE = {
@@ -83,15 +87,15 @@ _REGISTRIES = {
 _NO_ARGUMENTS = {"type", "_scope_", "priority", "convert_to_iter_based", "constructor", "paramwise_cfg"}
 
 
-def parse_options(options: Iterable[str], backbone: Mapping[str, Any]) -> dict[str, Any]:
+def parse_options(options: Iterable[str], chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Return overrides: values by their keys.
 
     Args:
         options: ``key=value`` pairs; keys with dots, values as Python writes them or plain words.
-        backbone: what other options of the command line say about the backbone, ``name`` say.
+        chosen: what other options of the command line say, by the key that they set.
 
     Raises:
-        UserError: no pair, a key given twice, or what another option of the command line says.
+        UserError: no pair, a key given twice, or one that another option of the command line is for.
     """
     values: dict[str, Any] = {}
     for option in options:
@@ -105,12 +109,10 @@ def parse_options(options: Iterable[str], backbone: Mapping[str, Any]) -> dict[s
             if part in _ELSEWHERE:
                 raise UserError(f"--cfg-options {option} would change nothing: {_ELSEWHERE[part]}.")
         values[key] = value
-    for name, value in backbone.items():
-        key = f"model.backbone.{name}"
+    for key, value in chosen.items():
         if key in values and not _same(values[key], value):
             raise UserError(f"--cfg-options {key} contradicts another option of the command line: leave one out.")
-        values[key] = value
-    return values
+    return {**values, **chosen}
 
 
 def names_of_files(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,12 +121,12 @@ def names_of_files(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_names(names: Iterable[str], cfg: Config, known: Iterable[str]) -> None:
-    """Check that the files of a config assign every name, or that a run reads it.
+    """Check that the files of a config assign every name, or that a run reads it also where none does.
 
     Raises:
         UserError: an unknown name; the message has the nearest key of all.
     """
-    known = {*known, *SETTINGS}
+    known = {*known, *_WITHOUT_FILE}
     for name in names:
         if name not in known:
             raise _unknown(name, [*known, *flatten(read_part(cfg))])
@@ -189,7 +191,7 @@ def check_arguments(cfg: Config) -> None:
         for place, node in _typed(cfg.get(part), part):
             places = [getattr(mmdet.registry, name, None) or getattr(mmengine.registry, name) for name in registries]
             classes = [found for registry in places if (found := registry.get(node["type"]))]
-            taken = set[str]().union(*map(_arguments, classes))
+            taken = set().union(*map(_arguments, classes))
             for key in node if classes and "**" not in taken else ():
                 if key not in taken | _NO_ARGUMENTS:
                     raise UserError(f"{place}: {node['type']} does not take {key!r}.{did_you_mean(key, taken)}")
@@ -235,9 +237,8 @@ def _check_key(cfg: Config, key: str) -> None:
 
 def _takes(place: str, node: Mapping[str, Any], key: str) -> bool:
     """Tell whether a key may be added to a dict; ``check_arguments`` asks the class of one that has a type."""
-    if "type" in node:
-        return True
-    return place in _TAKEN and (_TAKEN[place] is None or key in _TAKEN[place])
+    taken = _TAKEN.get(place, ())
+    return "type" in node or taken is None or key in taken
 
 
 def _unknown(key: str, known: Iterable[str]) -> UserError:
@@ -250,7 +251,7 @@ def _find(cfg: Config, key: str) -> Any:
     for part in key.split("."):
         if isinstance(node, dict) and part in node:
             node = node[part]
-        elif isinstance(node, Sequence) and part.isdecimal() and int(part) < len(node):
+        elif isinstance(node, (list, tuple)) and part.isdecimal() and int(part) < len(node):
             node = node[int(part)]
         else:
             return object()
@@ -271,12 +272,14 @@ def _arguments(built: Callable) -> set[str]:
 
     ``**`` is among them where any keyword is taken to the end.
     """
+    if inspect.isclass(built):
+        functions = [vars(owner)["__init__"] for owner in built.__mro__ if "__init__" in vars(owner)]
+    else:
+        functions = [built]
     taken: set[str] = set()
-    for owner in built.__mro__ if inspect.isclass(built) else (built,):
-        if inspect.isclass(owner) and "__init__" not in vars(owner):
-            continue
-        parameters = inspect.signature(owner.__init__ if inspect.isclass(owner) else owner).parameters.values()
-        taken |= {parameter.name for parameter in parameters if parameter.kind not in (parameter.VAR_KEYWORD,)}
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+    for function in functions:
+        parameters = inspect.signature(function).parameters.values()
+        taken |= {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
+        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
             return taken
     return taken | {"**"}

@@ -96,6 +96,7 @@ def test_input_size_reaches_pipelines_and_anchors():
         (SSDLITE, "model.test_cfg.iou=0.4", "no such key"),
         (SSDLITE, "train_dataloader.dataset.pipeline.99.size=3", "no such key"),
         (SSDLITE, "train_pipeline.0.type=LoadImage", "no such key"),
+        (SSDLITE, "train_images=16", "no such key"),
     ],
 )
 def test_an_override_that_would_change_nothing_is_refused(path, option, message):
@@ -142,6 +143,8 @@ def test_a_key_given_twice_is_refused():
         load_config(SSDLITE, options=["learning_rate=0.1", "learning_rate=0.2"])
     with pytest.raises(UserError, match=r"model\.backbone\.pretrained contradicts another option"):
         load_config(SSDLITE, options=["model.backbone.pretrained=x.pth"], pretrained="none")
+    with pytest.raises(UserError, match=r"train_cfg\.max_iters contradicts another option"):
+        load_config(SSDLITE, options=["train_cfg.max_iters=7"], steps=5)
     load_config(SSDLITE, options=["model.backbone.pretrained=None"], pretrained="none")
 
 

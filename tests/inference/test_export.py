@@ -114,7 +114,7 @@ def test_the_file_says_how_to_use_it(file):
     facts = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(facts["classes"])[79] == "toothbrush"
     assert json.loads(facts["mean"]) == pytest.approx([123.675, 116.28, 103.53])
-    assert (facts["config"], facts["input_height"]) == ("ssdlite_mobilenet_v3_large", "320")
+    assert (facts["config"], facts["input_height"]) == ("ssdlite_mobilenet_v3_small", "320")
     assert "RGB" in facts["input"]
     assert str(REPOSITORY).encode() not in file.read_bytes()
 

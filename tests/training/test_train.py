@@ -44,8 +44,9 @@ def options(demo_data: Path, work_dir: Path, *more: str, **changes) -> Options:
         "default_hooks.checkpoint.interval=2",
         *more,
     ]
+    last = {option.partition("=")[0]: option for option in cfg_options}
     content = {"config": SSDLITE, "data_root": demo_data, "demo": True, "batch_size": 4, **changes}
-    return Options(work_dir=work_dir, cfg_options=cfg_options, **content)
+    return Options(work_dir=work_dir, cfg_options=[*last.values()], **content)
 
 
 def losses(work_dir: Path) -> list[str]:
@@ -73,7 +74,7 @@ def test_the_result_says_what_was_run(run):
     assert (result.task, result.backbone, result.config.name) == (
         "ssdlite",
         "mobilenet_v3_small",
-        "ssdlite_rexnet_x1.0",
+        "ssdlite_mobilenet_v3_small",
     )
     assert (result.data.name, result.data.images, result.data.demo) == ("demo", VAL_IMAGES, True)
     assert set(result.metrics) == {f"box_{name}" for name in STATS}
@@ -101,7 +102,7 @@ def test_resuming_goes_on_where_the_run_stopped(run, demo_data, tmp_path):
     assert resumed.metrics.keys() == result.metrics.keys()
     assert resumed.training.hours > 0
     again = load_config(tmp_path / "config.py")  # a config like any other
-    assert (again.name, again.resume, again.load_from) == ("ssdlite_rexnet_x1.0", False, None)
+    assert (again.name, again.resume, again.load_from) == ("ssdlite_mobilenet_v3_small", False, None)
     assert [path.name for path in list_checkpoints(tmp_path)] == ["iter_2.pth", "iter_4.pth"]
 
 
