@@ -1,4 +1,4 @@
-"""Record what MMDetection's Expand and MinIoURandomCrop draw for one small picture, the tests' reference (2 minutes).
+"""Record what MMDetection's Expand and MinIoURandomCrop draw for one small picture, the tests' reference (4 minutes).
 
 python dev/ssd_views.py
 """
