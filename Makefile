@@ -53,10 +53,10 @@ kills: $(STAMP)  ## kill short trainings 20 times each and compare them with one
 golden: $(STAMP) ## record params and multiply-adds and the leaderboards' output anew: read the diff
 	$(BIN)/python dev/golden.py complexity leaderboard
 
-tables: $(STAMP) ## write the README's generated tables anew
+tables: $(STAMP) ## write the generated tables of docs/ anew
 	$(BIN)/python dev/golden.py tables
 
-screenshot: $(STAMP) ## take the README's picture of the page of your own runs (needs Debian's chromium and chromium-driver)
+screenshot: $(STAMP) ## take the picture of the page of your own runs (needs Debian's chromium and chromium-driver)
 	$(BIN)/python tools/summarize.py $(RUNS) --paper --format html --out $(RUNS)/page.html
 	$(BIN)/python dev/screenshot.py $(RUNS)/page.html tests/golden/page.png
 

@@ -16,7 +16,7 @@ from benchmark.reporting.leaderboard import find_runs, make_report, render
 from benchmark.reporting.markers import replace_between_markers
 from benchmark.reporting.paper.counts import compare_complexity, complexity_rows
 
-README = Path(__file__).parents[1] / "README.md"
+DOCS = Path(__file__).parents[1] / "docs"
 COMPLEXITY = Path(__file__).parents[1] / "tests" / "golden" / "complexity.json"
 LEADERBOARD = Path(__file__).parents[1] / "tests" / "golden" / "leaderboard"
 # File -> format, and whether the paper's figures are in it.
@@ -66,13 +66,16 @@ def _table_6() -> str:
     return tabulate(complexity_rows(compare_complexity(6)), "keys", "github")
 
 
-# The README's generated parts, by the name of their markers.
-BLOCKS: dict[str, Callable[[], str]] = {"models": _models, "table6": _table_6}
+# The documents' generated parts, by the name of their markers: where, and what makes them.
+BLOCKS: dict[str, tuple[Path, Callable[[], str]]] = {
+    "models": (DOCS / "models.md", _models),
+    "table6": (DOCS / "paper.md", _table_6),
+}
 
 
 def _update_tables() -> None:
-    for name, make in BLOCKS.items():
-        replace_between_markers(README, make(), name)
+    for name, (path, make) in BLOCKS.items():
+        replace_between_markers(path, make(), name)
 
 
 _UPDATES: dict[str, Callable[[], None]] = {

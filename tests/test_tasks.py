@@ -3,8 +3,8 @@
 import pytest
 from helpers import REPOSITORY
 
-from benchmark.config.load import load_config
-from benchmark.config.names import CONFIGS, list_leaves
+from benchmark.config.names import CONFIGS, DATA, is_template
+from benchmark.config.sources import read
 from benchmark.reporting.paper.tables import TABLES, table_task
 from benchmark.tasks import TASKS
 
@@ -23,7 +23,7 @@ def test_no_table_is_of_two_tasks():
     assert len(numbers) == len(set(numbers))
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_the_default_data_are_those_of_one_of_its_configs(name, tmp_path):
-    configs = [load_config(path, data_root=tmp_path) for path in list_leaves()]
-    assert TASKS[name].data in {cfg.dataset_name for cfg in configs if cfg.task == name}
+def test_the_default_data_are_those_of_one_of_its_templates():
+    templates = [read(path, {}) for path in (*CONFIGS.glob("*.py"), *DATA.glob("*.py")) if is_template(path)]
+    taken = {(cfg.get("task"), cfg.get("dataset_name")) for cfg in templates}
+    assert {(name, task.data) for name, task in TASKS.items()} <= taken

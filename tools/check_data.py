@@ -9,17 +9,24 @@ import sys
 from pathlib import Path
 
 from benchmark.cli import Parser, add_config_changes, add_data_root, run
+from benchmark.data.layouts import LAYOUTS
 
 
-def main() -> None:
-    """Read the arguments, check, and print one table."""
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
     parser = Parser(description=__doc__)
-    parser.add_argument("data", metavar="NAME|CONFIG", help="coco, food101, cars, aircraft, flowers102, imagefolder")
+    parser.add_argument("data", metavar="NAME|CONFIG", help=f"coco, {', '.join(LAYOUTS)}, or a config")
     add_config_changes(parser)
     add_data_root(parser)
     parser.add_argument("--allow-partial", action="store_true", help="accept fewer images than the official ones")
     parser.add_argument("--decode", action="store_true", help="decode every picture too, and compare their content")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    return parser
+
+
+def main() -> None:
+    """Read the arguments, check, and print one table."""
+    parser = make_parser()
     args = vars(parser.parse_args())
     name, decode, as_json = (args.pop(key) for key in ("data", "decode", "json"))
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from benchmark.cli import FEWEST_RESAMPLES, Parser, run, whole_number
 
 
-def main() -> None:
-    """Read the arguments, compare and print."""
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
     parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("a", type=Path, metavar="RESULT_A", help="a run's folder, or its result.json")
     parser.add_argument("b", type=Path, metavar="RESULT_B", help="likewise")
@@ -17,7 +17,12 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=whole_number(0), default=0, help="of the draws")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    args = vars(parser.parse_args())
+    return parser
+
+
+def main() -> None:
+    """Read the arguments, compare and print."""
+    args = vars(make_parser().parse_args())
 
     import dataclasses
     import json

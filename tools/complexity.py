@@ -7,13 +7,19 @@ from benchmark.cli import Parser, add_config_choices, run
 from benchmark.reporting.paper.tables import TABLES
 
 
-def main() -> None:
-    """Read the arguments, count and print."""
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
     parser = Parser(description=__doc__)
     parser.add_argument("configs", type=Path, nargs="*", metavar="CONFIG", help="default: the leaves of configs/")
     add_config_choices(parser)
     parser.add_argument("--table", type=int, choices=sorted(TABLES), help="a table of the paper")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def main() -> None:
+    """Read the arguments, count and print."""
+    parser = make_parser()
     args = parser.parse_args()
     if (args.backbone or args.dataset) and not args.configs:
         parser.error("--backbone and --dataset belong to a CONFIG")

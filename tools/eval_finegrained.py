@@ -2,18 +2,23 @@
 
 from pathlib import Path
 
-from benchmark.cli import config_parser, pop_options, run, whole_number
+from benchmark.cli import Parser, config_parser, pop_options, run, whole_number
 
 
-def main() -> None:
-    """Read the arguments and evaluate."""
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
     parser = config_parser(__doc__, checkpoint=True)
     parser.add_argument("--confusion", type=Path, metavar="FILE.csv", help="save the confusion matrix, in images")
     parser.add_argument("--per-class", action="store_true", help="print and keep the accuracy by class")
     parser.add_argument(
         "--worst", type=whole_number(0), default=0, metavar="N", help="print the N classes with the lowest accuracy"
     )
-    args = vars(parser.parse_args())
+    return parser
+
+
+def main() -> None:
+    """Read the arguments and evaluate."""
+    args = vars(make_parser().parse_args())
 
     from benchmark.evaluation.accuracy import worst_classes
     from benchmark.records.figures import format_figures

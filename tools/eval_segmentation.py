@@ -2,12 +2,17 @@
 
 from pathlib import Path
 
-from benchmark.cli import detector_evaluation_parser, pop_options, run
+from benchmark.cli import Parser, detector_evaluation_parser, pop_options, run
+
+
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
+    return detector_evaluation_parser(__doc__)
 
 
 def main() -> None:
     """Evaluate, print, and write result.json."""
-    args = vars(detector_evaluation_parser(__doc__).parse_args())
+    args = vars(make_parser().parse_args())
 
     from benchmark.records.figures import format_figures
     from benchmark.records.result import format_per_class

@@ -5,8 +5,8 @@ from pathlib import Path
 from benchmark.cli import Parser, add_config_changes, add_data_root, number, pop_options, run, whole_number
 
 
-def main() -> None:
-    """Read the arguments, export, and print what came out."""
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
     parser = Parser(description=__doc__)
     parser.add_argument("config", type=Path, metavar="CONFIG", help="an ssdlite config of configs/")
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a .pth file of a run")
@@ -31,7 +31,12 @@ def main() -> None:
     )
     add_config_changes(parser)
     add_data_root(parser)
-    args = vars(parser.parse_args())
+    return parser
+
+
+def main() -> None:
+    """Read the arguments, export, and print what came out."""
+    args = vars(make_parser().parse_args())
 
     from benchmark.inference.export.onnx import export
 

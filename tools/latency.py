@@ -7,8 +7,8 @@ from benchmark.cli import Parser, add_config_choices, run, whole_number
 from benchmark.reporting.paper.tables import PAIRED_TABLE
 
 
-def main() -> None:
-    """Read the arguments, measure and print."""
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
     parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="CONFIG|BACKBONE", help="ratios are to the first")
     add_config_choices(parser)
@@ -34,6 +34,12 @@ def main() -> None:
     parser.add_argument("--with-postprocessing", action="store_true", help="time detectors with box decoding and NMS")
     parser.add_argument("--runs", type=whole_number(1), default=50, metavar="N", help="timed rounds")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def main() -> None:
+    """Read the arguments, measure and print."""
+    parser = make_parser()
     args = parser.parse_args()
     if bool(args.models) == bool(args.table):
         parser.error("give models or --table")

@@ -6,14 +6,19 @@ from pathlib import Path
 from benchmark.cli import Parser, run, whole_number
 
 
-def main() -> None:
-    """Read the arguments, make the data set, and print one line about it."""
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
     parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("root", metavar="ROOT", nargs="?", type=Path, default=Path("data/demo"), help="folder to make")
     parser.add_argument("--train-images", type=whole_number(1), default=400, help="number of pictures in train2017")
     parser.add_argument("--val-images", type=whole_number(1), default=100, help="number of pictures in val2017")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="the same seed gives the same pictures")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Read the arguments, make the data set, and print one line about it."""
+    args = make_parser().parse_args()
 
     from benchmark.data.demo.pictures import (  # after the arguments, so that --help answers at once
         CLASSES,

@@ -6,8 +6,8 @@ from pathlib import Path
 from benchmark.cli import Parser, add_batch_size, add_config_changes, add_data_root, number, pop_options, run
 
 
-def main() -> None:
-    """Read the arguments, predict, and name the pictures that could not be read."""
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
     parser = Parser(description=__doc__)
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a file of configs/")
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a .pth file of a run")
@@ -25,7 +25,12 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
     add_config_changes(parser)
     add_data_root(parser)
-    args = vars(parser.parse_args())
+    return parser
+
+
+def main() -> None:
+    """Read the arguments, predict, and name the pictures that could not be read."""
+    args = vars(make_parser().parse_args())
 
     from benchmark.inference.predict import predict
 

@@ -12,8 +12,8 @@ from benchmark.cli import Parser, add_data_root, run, whole_number
 from benchmark.reporting.paper.tables import TABLES
 
 
-def main() -> None:
-    """Read the arguments, measure if asked to, and print."""
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
     parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("table", choices=[f"table{number}" for number in TABLES])
     parser.add_argument(
@@ -36,7 +36,12 @@ def main() -> None:
         "--threads", type=whole_number(1, 4096), metavar="N", help="of the CPU in timing (default: PyTorch's choice)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Read the arguments, measure if asked to, and print."""
+    args = make_parser().parse_args()
 
     from benchmark.reporting.reproduce import read_state, render, run_table, state_json
 

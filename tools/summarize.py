@@ -7,8 +7,8 @@ from pathlib import Path
 from benchmark.cli import Parser, run
 
 
-def main() -> None:
-    """Read the arguments and print or write the leaderboards."""
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
     parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="*", default=[Path("work_dirs")], metavar="DIR")
     parser.add_argument("--format", choices=("markdown", "csv", "json", "latex", "html"), default="markdown")
@@ -21,7 +21,12 @@ def main() -> None:
     parser.add_argument("--metric", metavar="NAME", help="figure that ranks, box_AP50 say (default: each task's own)")
     parser.add_argument("--sort", metavar="COLUMN", help="macs or latency, say, best first (default: what ranks)")
     parser.add_argument("--paper", action="store_true", help="show the paper's figures and the differences")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Read the arguments and print or write the leaderboards."""
+    args = make_parser().parse_args()
 
     from benchmark.reporting.leaderboard import find_runs, make_report, render, write
 

@@ -4,11 +4,11 @@ Start it as often as there are devices: the workers of one --work-dir share the 
 goes on where it was.
 """
 
-from benchmark.cli import config_parser, pop_options, run, whole_number
+from benchmark.cli import Parser, config_parser, pop_options, run, whole_number
 
 
-def main() -> None:
-    """Read the arguments, search, and print the grid and the final figures."""
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
     parser = config_parser(__doc__, checkpoint=False)
     parser.add_argument("--grid", default="7x7", metavar="NxM", help="learning rates by weight decays")
     parser.add_argument("--trials", type=whole_number(1), metavar="N", help="try N points of the grid (default: all)")
@@ -18,7 +18,12 @@ def main() -> None:
     parser.add_argument("--prune", action="store_true", help="stop trials that fall behind the others' median")
     parser.add_argument("--pretrained", metavar="imagenet|none|FILE", help="the weights (default: the config's)")
     parser.add_argument("--seed", type=whole_number(0), default=0)
-    args = vars(parser.parse_args())
+    return parser
+
+
+def main() -> None:
+    """Read the arguments, search, and print the grid and the final figures."""
+    args = vars(make_parser().parse_args())
 
     from benchmark.training.sweep.report import report
     from benchmark.training.sweep.search import prepare_sweep, run_sweep

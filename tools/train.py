@@ -1,10 +1,10 @@
 """Train a config, evaluate it, and write work_dirs/<run>/result.json."""
 
-from benchmark.cli import config_parser, pop_options, run, whole_number
+from benchmark.cli import Parser, config_parser, pop_options, run, whole_number
 
 
-def main() -> None:
-    """Read the arguments and train."""
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
     parser = config_parser(__doc__, checkpoint=False)
     parser.add_argument(
         "--resume",
@@ -36,7 +36,12 @@ def main() -> None:
     parser.add_argument(
         "--pictures", type=whole_number(0), default=0, metavar="N", help="draw detections on N validation pictures"
     )
-    args = vars(parser.parse_args())
+    return parser
+
+
+def main() -> None:
+    """Read the arguments and train."""
+    args = vars(make_parser().parse_args())
 
     from benchmark.records.figures import format_figures
     from benchmark.training.processes import is_main

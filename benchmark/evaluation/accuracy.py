@@ -1,8 +1,10 @@
-"""Accuracy: top-1, top-5, and the mean over the classes; with the confusion matrix."""
+"""A classifier's figures, a function per figure, and the confusion matrix."""
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,36 +17,73 @@ from benchmark.files.run_folder import CONFUSION
 from benchmark.models.classifier import TOP
 
 
-def accuracy(
-    labels: np.ndarray, predicted: np.ndarray, classes: int
-) -> tuple[dict[str, float | None], np.ndarray, list[float | None]]:
-    """Compute accuracies from predictions.
+@dataclass(frozen=True)
+class Answers:
+    """What a classifier answered.
 
-    Args:
+    Attributes:
         labels: (N,) true labels.
         predicted: (N, k) predicted labels, best first; k is 5 or, with fewer classes, their number.
         classes: number of classes.
-
-    Returns:
-        ``top1``, ``top5`` and ``mean_per_class`` in percent; the confusion matrix (true, predicted) in images; and each
-        class's accuracy in percent. ``top5`` is None with five classes or fewer, where no answer could be wrong; a
-        class without images has None, and does not count in the mean.
     """
-    hits = predicted == labels[:, None]
-    confusion = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(confusion, (labels, predicted[:, 0]), 1)
-    totals = confusion.sum(axis=1)
-    per_class = [
-        100.0 * float(right) / int(total) if total else None
-        for right, total in zip(confusion.diagonal(), totals, strict=True)
-    ]
-    known = [value for value in per_class if value is not None]
-    figures = {
-        "top1": 100.0 * float(hits[:, 0].mean()),
-        "top5": 100.0 * float(hits.any(axis=1).mean()) if classes > TOP else None,
-        "mean_per_class": sum(known) / len(known),
-    }
-    return figures, confusion, per_class
+
+    labels: np.ndarray
+    predicted: np.ndarray
+    classes: int
+
+    @cached_property
+    def hits(self) -> np.ndarray:
+        """Whether each answer is right, (N, k)."""
+        return self.predicted == self.labels[:, None]
+
+    @cached_property
+    def confusion(self) -> np.ndarray:
+        """Images by (true, predicted) class."""
+        counts = np.zeros((self.classes, self.classes), dtype=np.int64)
+        np.add.at(counts, (self.labels, self.predicted[:, 0]), 1)
+        return counts
+
+    @cached_property
+    def per_class(self) -> list[float | None]:
+        """Accuracy of each class in percent, None for one without images."""
+        totals = self.confusion.sum(axis=1)
+        return [
+            100.0 * float(right) / int(total) if total else None
+            for right, total in zip(self.confusion.diagonal(), totals, strict=True)
+        ]
+
+
+_COUNTED: dict[str, Callable[[Answers], float | None]] = {}
+
+
+def counted(function: Callable[[Answers], float | None]) -> Callable[[Answers], float | None]:
+    """Have a figure counted in every evaluation of a classifier; its function is named like its row in ``FIGURES``."""
+    _COUNTED[function.__name__] = function
+    return function
+
+
+@counted
+def top1(answers: Answers) -> float:
+    """Return the share of images whose first answer is right, in percent."""
+    return 100.0 * float(answers.hits[:, 0].mean())
+
+
+@counted
+def top5(answers: Answers) -> float | None:
+    """Return the share of images with the right answer among five; None where no five answers could be wrong."""
+    return 100.0 * float(answers.hits.any(axis=1).mean()) if answers.classes > TOP else None
+
+
+@counted
+def mean_per_class(answers: Answers) -> float:
+    """Return the mean of the classes' accuracies in percent; a class without images does not count."""
+    known = [value for value in answers.per_class if value is not None]
+    return sum(known) / len(known)
+
+
+def accuracy(answers: Answers) -> dict[str, float | None]:
+    """Count all figures of a classifier's answers."""
+    return {name: count(answers) for name, count in _COUNTED.items()}
 
 
 @METRICS.register_module()
@@ -89,9 +128,10 @@ class ClassificationAccuracy(BaseMetric):
             )
         names = self.dataset_meta["classes"]
         labels, predicted = np.array([row[1] for row in results]), np.array([row[2] for row in results])
-        figures, self.confusion, per_class = accuracy(labels, predicted, len(names))
-        self.per_class = {"top1": dict(zip(names, per_class, strict=True))}
-        return figures
+        answers = Answers(labels, predicted, len(names))
+        self.confusion = answers.confusion
+        self.per_class = {"top1": dict(zip(names, answers.per_class, strict=True))}
+        return accuracy(answers)
 
     def save(self, path: Path) -> None:
         """Write the confusion matrix as CSV: a row per true class, a column per predicted one."""

@@ -23,7 +23,14 @@ from benchmark.files.run_folder import DETECTIONS
 from benchmark.records.figures import IOU_TYPES
 
 # Our name of a figure -> its place among COCO's twelve.
-STATS = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5}
+STATS = {
+    "AP": 0,
+    "AP50": 1,
+    "AP75": 2,
+    "APs": 3,
+    "APm": 4,
+    "APl": 5,
+}
 PREFIXES = {iou_type: group for group, iou_type in IOU_TYPES.items()}
 _SHAPES = {"bbox": "bbox", "segm": "segmentation"}
 Detection = dict[str, Any]

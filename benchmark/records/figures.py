@@ -1,6 +1,6 @@
 """The figures of results: one row per figure. Checks, columns, pages, logs and the paper's tables derive from it.
 
-A figure is a row here and a function that computes it: a metric of ``benchmark/evaluation``.
+A figure is a row here and a function in ``benchmark/evaluation`` that counts it: docs/extending.md has the lines.
 """
 
 from collections.abc import Mapping, Sequence

@@ -42,7 +42,7 @@ def _init_process_group() -> None:
     """Join torchrun's process group by a store in which restarts on one machine do not meet.
 
     torchrun keeps one store over all its restarts, and there a process may find the address that another had before
-    (pytorch/pytorch#135712). Several machines may count restarts differently; the README says what helps there.
+    (pytorch/pytorch#135712). Several machines may count restarts differently; docs/training.md says what helps there.
     """
     store, rank, size = next(torch.distributed.rendezvous("env://"))
     if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":

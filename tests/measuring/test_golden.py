@@ -1,7 +1,7 @@
-"""Params and multiply-adds of everything against the recorded ones, and the README's tables against what makes them."""
+"""Params and multiply-adds of everything against the recorded ones, and the tables of docs/ against what makes them."""
 
 import pytest
-from golden import BLOCKS, README, recorded_counts
+from golden import BLOCKS, recorded_counts
 
 from benchmark.measuring.golden import count_everything, differences
 from benchmark.reporting.markers import marked
@@ -29,6 +29,7 @@ def test_differences_name_what_changed():
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_the_readmes_tables_are_what_is_generated(name):
-    stale = f"the table between README's {name} markers is stale: make tables"
-    assert marked(BLOCKS[name](), name) in README.read_text(encoding="utf-8"), stale
+def test_the_documents_tables_are_what_is_generated(name):
+    path, make = BLOCKS[name]
+    stale = f"the table between {path.name}'s {name} markers is stale: make tables"
+    assert marked(make(), name) in path.read_text(encoding="utf-8"), stale

@@ -7,7 +7,7 @@ import pytest
 from helpers import result
 
 from backbones.errors import UserError
-from benchmark.evaluation.accuracy import accuracy
+from benchmark.evaluation.accuracy import Answers, accuracy
 from benchmark.evaluation.coco_ap import STATS
 from benchmark.files.run_folder import RESULT
 from benchmark.records.figures import FIGURES, IOU_TYPES, Figure, format_figures, headings
@@ -17,7 +17,7 @@ from benchmark.tasks import TASKS
 
 def test_every_figure_of_a_task_and_of_a_metric_has_its_row():
     used = {name for task in TASKS.values() for name in task.figures}
-    measured, _, _ = accuracy(np.zeros(1, int), np.zeros((1, 5), int), 10)
+    measured = accuracy(Answers(np.zeros(1, int), np.zeros((1, 5), int), 10))
     used |= {f"{group}_{name}" for group in IOU_TYPES for name in STATS} | measured.keys()
     assert used == FIGURES.keys()
     assert all(key == row.key for key, row in FIGURES.items())
