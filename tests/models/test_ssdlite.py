@@ -174,7 +174,10 @@ class CountOperators(TorchDispatchMode):
         self.counts = Counter()
 
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
-        self.counts[str(operator)] += 1
+        masked = "index" in str(operator) and any(
+            index is not None and index.dtype == torch.bool for index in (args[1] if isinstance(args[1], list) else ())
+        )
+        self.counts["nonzero of a mask" if masked else str(operator)] += 1
         return operator(*args, **(kwargs or {}))
 
 
