@@ -351,7 +351,7 @@ def test_comparison_refuses_what_does_not_belong_together(runs, tmp_path):
 
 def test_tool_says_what_the_interval_covers(runs):
     a, b, path = runs
-    command = [sys.executable, ROOT / "tools" / "compare.py", a, b, "--annotations", path, "--resamples", "20"]
+    command = [sys.executable, ROOT / "tools" / "compare.py", a, b, "--annotations", path, "--resamples", "100"]
     tool = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT)
     assert tool.returncode == 0, tool.stderr
     assert "A is better" in tool.stdout
