@@ -1,4 +1,4 @@
-"""Export SSDLite to ONNX; onnxruntime must give PyTorch's boxes and scores on real pictures, or no file is written."""
+"""Export SSDLite; the file's runtime must give PyTorch's boxes and scores on real pictures, or no file is written."""
 
 from pathlib import Path
 
@@ -15,13 +15,9 @@ def make_parser() -> Parser:
         "--pictures", type=Path, metavar="IMAGE_OR_FOLDER", help="check on these (default: 8 of the validation split)"
     )
     parser.add_argument(
-        "--opset",
-        type=whole_number(18, 99),
-        default=18,
-        metavar="N",
-        help="version of ONNX's operators (default: 18, the lowest)",
+        "--opset", type=whole_number(18, 99), metavar="N", help="version of ONNX's operators (default: 18, the lowest)"
     )
-    parser.add_argument("--nms", action="store_true", help="end in ONNX's NonMaxSuppression")
+    parser.add_argument("--nms", action="store_true", default=None, help="end in ONNX's NonMaxSuppression")
     parser.add_argument(
         "--tolerance",
         type=number(0, 1e6),
@@ -38,11 +34,13 @@ def main() -> None:
     """Read the arguments, export, and print what came out."""
     args = vars(make_parser().parse_args())
 
-    from benchmark.inference.export.onnx import export
+    from benchmark.inference.export.formats import find_export
 
-    found = export(pop_options(args), with_nms=args.pop("nms"), **args)
+    chosen = {name: value for name in ("opset", "nms") if (value := args.pop(name)) is not None}
+    export = find_export(args["out"], chosen.keys())
+    found = export(pop_options(args), **args, **chosen)
     print(
-        f"{args['out']}: opset {found.opset}, {found.size / 1e6:.1f} MB; onnxruntime and PyTorch differ by at most "
+        f"{args['out']}: {found.kind}, {found.size / 1e6:.1f} MB; {found.runtime} and PyTorch differ by at most "
         f"{found.differences} on {found.pictures} pictures ({args['tolerance']:g} allowed)."
     )
 
