@@ -3,14 +3,17 @@
 from pathlib import Path
 
 from benchmark.cli import Parser, add_config_changes, add_data_root, number, pop_options, run, whole_number
+from benchmark.inference.export.formats import FORMATS, find_export
 
 
 def make_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = Parser(description=__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("config", type=Path, metavar="CONFIG", help="an ssdlite config of configs/")
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a .pth file of a run")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help=f"its ending says the format: {', '.join(FORMATS)}"
+    )
     parser.add_argument(
         "--pictures", type=Path, metavar="IMAGE_OR_FOLDER", help="check on these (default: 8 of the validation split)"
     )
@@ -23,7 +26,7 @@ def make_parser() -> Parser:
         type=number(0, 1e6),
         default=1e-3,
         metavar="T",
-        help="allowed for boxes in pixels and for scores (default: 0.001)",
+        help="allowed for boxes in pixels and for scores",
     )
     add_config_changes(parser)
     add_data_root(parser)
@@ -33,8 +36,6 @@ def make_parser() -> Parser:
 def main() -> None:
     """Read the arguments, export, and print what came out."""
     args = vars(make_parser().parse_args())
-
-    from benchmark.inference.export.formats import find_export
 
     chosen = {name: value for name in ("opset", "nms") if (value := args.pop(name)) is not None}
     export = find_export(args["out"], chosen.keys())
