@@ -11,7 +11,7 @@ demo: export MALLOC_MMAP_MAX_ := 0
 demo: export MALLOC_TRIM_THRESHOLD_ := 4000000000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-all demo-finetune test kills golden tables screenshot lint format lock clean
+.PHONY: help setup demo demo-all demo-finetune test test-fast kills golden tables screenshot lint format lock clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -39,13 +39,18 @@ demo-all: $(STAMP) ## train one config of each detector on generated data, then 
 	@echo
 	$(BIN)/python tools/summarize.py work_dirs/demo_all
 
-demo-finetune: $(STAMP)  ## fine-tune ImageNet's weights beside random ones on generated data (about a minute)
+demo-finetune: $(STAMP)  ## fine-tune ImageNet's weights and random ones on generated data (about a minute)
 	$(BIN)/python tools/train.py configs/finetune.py --dataset imagefolder --backbone efficientnet_lite0 --demo --overwrite --work-dir work_dirs/demo_finetune/imagenet
 	$(BIN)/python tools/train.py configs/finetune.py --dataset imagefolder --backbone efficientnet_lite0 --demo --overwrite --work-dir work_dirs/demo_finetune/scratch --pretrained none
 	$(BIN)/python tools/summarize.py work_dirs/demo_finetune
 
 test: $(STAMP)   ## run the test suite
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# All but the tests that start whole trainings, exports and command lines.
+test-fast: $(STAMP) ## run the tests that take seconds
+	$(BIN)/python -m pytest -n auto --dist loadfile --ignore=tests/training --ignore=tests/tools --ignore=tests/inference \
+	  --ignore=tests/docs/test_extending.py --ignore=tests/models/test_stock_clients.py
 
 kills: $(STAMP)  ## kill short trainings 20 times each and compare them with ones left alone (about 10 minutes)
 	PYTHONPATH=.:tests:dev OMP_NUM_THREADS=1 $(BIN)/python dev/kills.py --kills 20
@@ -64,7 +69,7 @@ lint: $(STAMP)   ## check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(STAMP) ## mend style and formatting
+format: $(STAMP) ## fix style and formatting
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

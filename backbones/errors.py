@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """A mistake the user can mend: the message says what was expected, what was found, where, and what to do.
+    """A mistake the user can fix: the message says what was expected, what was found, where, and what to do.
 
     Attributes:
         status: of the process that ends with it.

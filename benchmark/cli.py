@@ -36,8 +36,19 @@ class Options:
     dataset: str | None = None
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Help that says a default where there is one to say, and only once."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        told = action.default in (None, False, []) or "default:" in (action.help or "")
+        return action.help if told else super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
+    """An argument parser whose errors are one line, and whose help says the defaults."""
+
+    def __init__(self, description: str | None) -> None:
+        super().__init__(description=description, formatter_class=_Help)
 
     def error(self, message: str) -> NoReturn:
         """End with status 2."""
@@ -126,13 +137,13 @@ def add_data_root(parser: argparse.ArgumentParser) -> None:
 def add_batch_size(parser: argparse.ArgumentParser) -> None:
     """Add the option for the images that a process takes at once."""
     parser.add_argument(
-        "--batch-size", type=whole_number(1), metavar="N", help="images a process (default: the config's)"
+        "--batch-size", type=whole_number(1), metavar="N", help="images per process (default: the config's)"
     )
 
 
 def config_parser(description: str, *, checkpoint: bool) -> Parser:
     """Return a parser with the options of every tool that runs a config."""
-    parser = Parser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(description)
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a file of configs/")
     if checkpoint:
         parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a .pth file of a run")

@@ -1,4 +1,4 @@
-"""Trainings that are killed at random moments and resumed, beside one that is left alone.
+"""Trainings that are killed at random moments and resumed, compared with one that is left alone.
 
     python dev/kills.py ssdlite --kills 20
 
@@ -119,7 +119,7 @@ def run_process(options: Options, steps: int, hooks: Sequence[Hook] = ()) -> int
 
 
 def _until_killed(options: Options, steps: int, hooks: Sequence[Hook]) -> None:
-    """Begin, or go on from what is there."""
+    """Begin, or resume from what is there."""
     torch.set_num_threads(1)
     resume = bool(list_checkpoints(options.work_dir))
     train(options, steps=steps, resume=resume, overwrite=not resume, save_interval="1", hooks=hooks)

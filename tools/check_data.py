@@ -14,7 +14,7 @@ from benchmark.data.layouts import LAYOUTS
 
 def make_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = Parser(description=__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("data", metavar="NAME|CONFIG", help=f"coco, {', '.join(LAYOUTS)}, or a config")
     add_config_changes(parser)
     add_data_root(parser)

@@ -1,6 +1,5 @@
 """Compare two runs on the same images: the difference in AP, its 95% interval, and whether one is better."""
 
-import argparse
 from pathlib import Path
 
 from benchmark.cli import FEWEST_RESAMPLES, Parser, run, whole_number
@@ -8,7 +7,7 @@ from benchmark.cli import FEWEST_RESAMPLES, Parser, run, whole_number
 
 def make_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("a", type=Path, metavar="RESULT_A", help="a run's folder, or its result.json")
     parser.add_argument("b", type=Path, metavar="RESULT_B", help="likewise")
     parser.add_argument("--annotations", type=Path, metavar="FILE", help="default: what A's config.py names")

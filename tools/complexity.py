@@ -9,7 +9,7 @@ from benchmark.reporting.paper.tables import TABLES
 
 def make_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = Parser(description=__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("configs", type=Path, nargs="*", metavar="CONFIG", help="default: the leaves of configs/")
     add_config_choices(parser)
     parser.add_argument("--table", type=int, choices=sorted(TABLES), help="a table of the paper")

@@ -1,6 +1,5 @@
 """Time models side by side: median, 95th percentile, throughput, and ratios to the first, in interleaved rounds."""
 
-import argparse
 import dataclasses
 
 from benchmark.cli import Parser, add_config_choices, run, whole_number
@@ -9,7 +8,7 @@ from benchmark.reporting.paper.tables import PAIRED_TABLE
 
 def make_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("models", nargs="*", metavar="CONFIG|BACKBONE", help="ratios are to the first")
     add_config_choices(parser)
     parser.add_argument("--table", type=int, choices=(PAIRED_TABLE,), help="the networks of the paper's table instead")

@@ -1,6 +1,5 @@
 """Generate the demo data set: pictures of shapes in COCO's format, for detection and instance segmentation."""
 
-import argparse
 from pathlib import Path
 
 from benchmark.cli import Parser, run, whole_number
@@ -8,7 +7,7 @@ from benchmark.cli import Parser, run, whole_number
 
 def make_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("root", metavar="ROOT", nargs="?", type=Path, default=Path("data/demo"), help="folder to make")
     parser.add_argument("--train-images", type=whole_number(1), default=400, help="number of pictures in train2017")
     parser.add_argument("--val-images", type=whole_number(1), default=100, help="number of pictures in val2017")

@@ -8,7 +8,7 @@ from benchmark.cli import Parser, add_batch_size, add_config_changes, add_data_r
 
 def make_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = Parser(description=__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a file of configs/")
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a .pth file of a run")
     parser.add_argument("source", type=Path, metavar="IMAGE_OR_FOLDER", help="a picture, or a folder and all below it")
@@ -18,7 +18,7 @@ def make_parser() -> Parser:
         type=number(0, 1),
         default=0.3,
         metavar="S",
-        help="lowest score drawn, in 0..1 (default: 0.3)",
+        help="lowest score drawn, in 0..1",
     )
     add_batch_size(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")

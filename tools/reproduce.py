@@ -3,7 +3,6 @@
 Exit status 1 if a measured cell is outside its tolerance; a missing cell is no failure.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ from benchmark.reporting.paper.tables import TABLES
 
 def make_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("table", choices=[f"table{number}" for number in TABLES])
     parser.add_argument(
         "folders", type=Path, nargs="*", default=[Path("work_dirs")], metavar="DIR", help="where runs and times lie"

@@ -1,6 +1,5 @@
 """Print the leaderboards of all result.json files below the folders, best first."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from benchmark.cli import Parser, run
 
 def make_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("folders", type=Path, nargs="*", default=[Path("work_dirs")], metavar="DIR")
     parser.add_argument("--format", choices=("markdown", "csv", "json", "latex", "html"), default="markdown")
     parser.add_argument(

@@ -1,7 +1,7 @@
 """Search learning rate and weight decay on the validation split, then train on train+val and evaluate once.
 
 Start it as often as there are devices: the workers of one --work-dir share the trials. Started again after a kill, it
-goes on where it was.
+continues where it was.
 """
 
 from benchmark.cli import Parser, config_parser, pop_options, run, whole_number

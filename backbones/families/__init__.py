@@ -1,1 +1,1 @@
-"""One file a family: its specification as a table, its rows, its paper."""
+"""One file per family: its specification as a table, its rows, its paper."""

@@ -46,7 +46,7 @@ def load_config(
         demo: lay the generated data set and a short schedule over the config.
         pretrained: weights for the backbone; ``none`` trains from scratch.
         steps: length of the training in iterations; the schedule shrinks or stretches with it.
-        batch_size: images a process, in training and evaluation.
+        batch_size: images per process, in training and evaluation.
         allow_partial: accept a fine-grained data set with fewer images than the official one.
 
     Raises:

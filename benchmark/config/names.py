@@ -56,7 +56,7 @@ def on_dataset(path: Path, own: str | None, dataset: str) -> Path:
 
 
 def list_datasets(path: Path) -> list[str]:
-    """Return the data sets that a template takes beside its own."""
+    """Return the data sets that a template takes besides its own."""
     return [part.stem.removeprefix(f"{path.stem}_") for part in sorted(DATA.glob(f"{path.stem}_*.py"))]
 
 

@@ -21,20 +21,20 @@ class TrainingSamples:
     """
 
     test_mode: bool
-    _passed_over = 0
+    _skipped = 0
 
     def __getitem__(self, idx: int | tuple[int, int]) -> Any:
         """Return a sample by its index or, for training, by ``SampleStream``'s (index, seed).
 
-        A training sample's metainfo counts in ``passed_over`` the unreadable pictures in its place.
+        A training sample's metainfo counts in ``skipped`` the unreadable pictures in its place.
         """
         if not isinstance(idx, tuple):
             return super().__getitem__(idx)
         index, seed = idx
-        self._passed_over = 0
+        self._skipped = 0
         with seeded(seed):
             sample = super().__getitem__(index)
-        sample["data_samples"].set_metainfo({"passed_over": self._passed_over})
+        sample["data_samples"].set_metainfo({"skipped": self._skipped})
         return sample
 
     def prepare_data(self, idx: int) -> Any:
@@ -52,11 +52,11 @@ class TrainingSamples:
             problem = UnreadableImageError(f"Image {path} cannot be resized for the model: {error.err}. Leave it out.")
         if self.test_mode:
             raise problem
-        self._passed_over += 1
-        if self._passed_over == _IN_A_ROW:
+        self._skipped += 1
+        if self._skipped == _IN_A_ROW:
             raise UserError(
                 f"{_IN_A_ROW} training pictures in a row cannot be used. The last: {problem} See how many there are: "
                 "python tools/check_data.py CONFIG --decode."
             )
-        print_log(f"Passed over: {problem}", logger="current", level=logging.WARNING)
+        print_log(f"Skipped: {problem}", logger="current", level=logging.WARNING)
         return None

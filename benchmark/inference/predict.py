@@ -114,7 +114,7 @@ def predict(
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        UserError: whatever the user can mend; an unreadable picture is none, it is returned.
+        UserError: whatever the user can fix; an unreadable picture is none, it is returned.
     """
     cfg = load_options(options)
     if Ability.PREDICT not in TASKS[cfg.task].can:

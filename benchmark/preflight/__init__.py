@@ -19,7 +19,7 @@ __all__ = ["Depth", "Preflight", "Row", "Split", "check_data", "table_row"]
 
 
 class Preflight:
-    """The checks of a run, each a row.
+    """The checks of a run, a row per check.
 
     Args:
         cfg: a config of ``load_config`` or, for the data alone, ``load_data_config``.
@@ -27,8 +27,8 @@ class Preflight:
         depth: how far the checks go.
 
     Attributes:
-        splits: those that could be read, by loader, as ``rows`` goes on.
-        warnings: what a run will pass over, after ``check_data``.
+        splits: those that could be read, by loader, as ``rows`` proceeds.
+        warnings: what a run will skip, after ``check_data``.
     """
 
     def __init__(self, cfg: Config, loaders: Sequence[str] = DATALOADERS, depth: Depth = Depth.FULL) -> None:
@@ -92,7 +92,7 @@ class Preflight:
 
 
 def check_data(cfg: Config, loaders: Sequence[str] = DATALOADERS) -> Preflight:
-    """Check quickly what a run is about to use; the result says what it holds, and what the run will pass over.
+    """Check quickly what a run is about to use; the result says what it holds, and what the run will skip.
 
     Raises:
         UserError: the first thing that is wrong.

@@ -215,7 +215,7 @@ _DANGLING = Outcome("error", "Remove them, or restore what they refer to.")
 _TWICE = Outcome("warning", "Such a picture counts as often as it is listed.")
 _LEFT_OUT = Outcome("warning", "They are left out of training.")
 _KEPT = Outcome("warning", "They are kept as they are.")
-_MASKS_NEEDED = Outcome("error", "Mend the annotations, or take a Faster R-CNN or SSDLite config: those need no masks.")
+_MASKS_NEEDED = Outcome("error", "Fix the annotations, or take a Faster R-CNN or SSDLite config: those need no masks.")
 _MASKS_UNUSED = Outcome("warning", "Mask R-CNN cannot use them; other configs do not need them.")
 _FORM = Outcome("error", "https://cocodataset.org/#format-data describes the form.")
 _CHECKS = (
@@ -240,7 +240,7 @@ _CHECKS = (
         "annotations",
         lambda a: np.flatnonzero(~a.countable),
         _LEFT_OUT,
-        Outcome("error", "No AP is defined with them: mend or remove them."),
+        Outcome("error", "No AP is defined with them: fix or remove them."),
     ),
     _Check(
         "boxes of zero or negative size, under a pixel or outside their image",
@@ -254,7 +254,7 @@ _CHECKS = (
 
 
 def check_annotations(found: Annotations, split: str, path: Path, *, training: bool) -> Iterator[Row]:
-    """Check everything but the masks, a row a check.
+    """Check everything but the masks, a row per check.
 
     Args:
         found: the content of the file.
@@ -272,7 +272,7 @@ def check_annotations(found: Annotations, split: str, path: Path, *, training: b
 
 
 def check_masks(found: Annotations, split: str, path: Path, *, needed: bool) -> Iterator[Row]:
-    """Check the masks, a row a check; arguments as above, and whether anything is done with them."""
+    """Check the masks, a row per check; arguments as above, and whether anything is done with them."""
     for fault, places in found.mask_faults().items():
         outcome = _KEPT if fault == OUTSIDE else _MASKS_NEEDED if needed else _MASKS_UNUSED
         examples = (found.describe("annotations", int(place)) for place in places)

@@ -29,13 +29,13 @@ ZERO, UNREADABLE, OTHER_SIZE, ROTATED = (
     "pictures of another size than annotated",
     "pictures of the annotated size once their EXIF tag has rotated them",
 )
-_PASSED_OVER = Outcome("warning", "Training passes over them: restore them from the archive.")
+_SKIPPED = Outcome("warning", "Training skips them: restore them from the archive.")
 _FATAL = Outcome("error", "Evaluation ends at the first: restore them from the archive.")
-_MISPLACED = Outcome("error", "Boxes would lie elsewhere: restore the pictures, or mend the annotations.")
+_MISPLACED = Outcome("error", "Boxes would lie elsewhere: restore the pictures, or fix the annotations.")
 _UPRIGHT = Outcome("error", "Training and evaluation use the stored pixels: store the pictures upright, without a tag.")
 _OUTCOMES = {
-    ZERO: (_PASSED_OVER, _FATAL),
-    UNREADABLE: (_PASSED_OVER, _FATAL),
+    ZERO: (_SKIPPED, _FATAL),
+    UNREADABLE: (_SKIPPED, _FATAL),
     OTHER_SIZE: (_MISPLACED, _MISPLACED),
     ROTATED: (_UPRIGHT, _UPRIGHT),
 }
@@ -48,7 +48,7 @@ class Pictures:
 
     Attributes:
         folder: what their names are relative to.
-        names: one a picture.
+        names: one per picture.
         sizes: width and height in pixels as annotated; None where nothing says.
         digests: hashes of the content, by name, of files that were read whole.
     """
@@ -74,13 +74,13 @@ def missing_files(folder: Path, names: Sequence[str]) -> list[str]:
 
 
 def check_sample(pictures: Pictures, split: str) -> Iterator[Row]:
-    """Compare the sizes of a few pictures with the annotated ones, a row a check; unreadable ones are passed over."""
+    """Compare the sizes of a few pictures with the annotated ones, a row per check; unreadable ones are skipped."""
     found = _examine_all(pictures, range(0, len(pictures.names), len(pictures.names) // _SAMPLE + 1), decode=False)
     yield from _rows(pictures, split, found, _OF_SIZE, training=True)
 
 
 def check_pictures(pictures: Pictures, split: str, *, training: bool, decode: bool) -> Iterator[Row]:
-    """Read every image file, a row a check.
+    """Read every image file, a row per check.
 
     Args:
         pictures: the files; their ``digests`` are filled in where they are decoded.

@@ -1,4 +1,4 @@
-"""What a training needs beside its data: a learning rate for its batch, sound weights, room for its checkpoints."""
+"""What a training needs besides its data: a learning rate for its batch, sound weights, room for its checkpoints."""
 
 import os
 import shutil

@@ -57,7 +57,7 @@ Rows = Generator[Row, None, Split | None]  # nothing is returned for a split tha
 
 
 def check_split(dataset: ConfigDict, use: Use, depth: Depth) -> Rows:
-    """Check a split as a config describes it, a row a check, and return what it holds.
+    """Check a split as a config describes it, a row per check, and return what it holds.
 
     Raises:
         UserError: a type of data set that is not ours.

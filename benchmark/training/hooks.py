@@ -160,8 +160,8 @@ class CostHook(Hook):
         now = time.perf_counter()
         hub = runner.message_hub
         hub.update_info("train_seconds", (hub.get_info("train_seconds") or 0.0) + now - self._clock)
-        passed_over = sum(sample.passed_over for sample in data_batch["data_samples"])
-        hub.update_info("unreadable_images", (hub.get_info("unreadable_images") or 0) + passed_over)
+        skipped = sum(sample.skipped for sample in data_batch["data_samples"])
+        hub.update_info("unreadable_images", (hub.get_info("unreadable_images") or 0) + skipped)
         hub.update_info("train_peak_memory", max(hub.get_info("train_peak_memory") or 0, peak_memory()))
         self._clock = now
 

@@ -43,7 +43,7 @@ def train(
         save_interval: iterations (``500``) or minutes (``30m``) between checkpoints, in place of the config's.
         keep: how many of the newest checkpoints to keep, in place of the config's.
         pictures: how many validation pictures to draw detections on.
-        hooks: to run beside the config's.
+        hooks: to run besides the config's.
 
     Raises:
         UserError: whatever the user can fix, most of it before a model is built.

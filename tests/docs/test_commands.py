@@ -46,7 +46,7 @@ def test_the_documents_have_command_lines_of_every_tool():
     assert {arguments(line)[0] for line in command_lines()} == set(TOOLS)
 
 
-@pytest.mark.parametrize("line", command_lines())
+@pytest.mark.parametrize("line", command_lines(), ids=lambda line: line[:80])
 def test_a_documented_command_line_is_taken(line):
     tool, given = arguments(line)
     parsed = vars(parser(tool).parse_args(given))

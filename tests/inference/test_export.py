@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -20,7 +21,9 @@ from benchmark.config.complete import complete_model
 from benchmark.config.load import load_config
 from benchmark.config.names import CONFIGS
 from benchmark.inference.export import onnx as module
-from benchmark.inference.export.onnx import TOLERANCE, DecodedSSDLite, append_nms, compare, export, select, to_onnx
+from benchmark.inference.export.checked import TOLERANCE, DecodedSSDLite, compare, select
+from benchmark.inference.export.formats import FORMATS, Format, find_export
+from benchmark.inference.export.onnx import append_nms, export, session, to_onnx
 from benchmark.inference.predict import Pictures, find_pictures
 
 CONFIG = CONFIGS / "ssdlite_mobilenet_v3_large.py"
@@ -123,16 +126,16 @@ def test_rexnet_with_sigmoid_scores_at_another_opset(randomise, samples):
     cfg = load_config(CONFIGS / "ssdlite_rexnet_x1.0.py", options=[FOCAL], pretrained="none")
     complete_model(cfg)
     decoded = DecodedSSDLite(confident(build_detector(cfg), randomise), (320, 320)).eval()
-    assert compare(decoded, samples[:1], to_onnx(decoded, 20)).within(TOLERANCE)
+    assert compare(decoded, samples[:1], session(to_onnx(decoded, 20))).within(TOLERANCE)
 
 
 def test_a_changed_weight_fails_the_comparison(raw, samples, randomise):
     detector = confident(build_detector(small_config()), randomise)
     decoded = DecodedSSDLite(detector, (320, 320)).eval()
-    assert compare(decoded, samples, raw).within(TOLERANCE)
+    assert compare(decoded, samples, session(raw)).within(TOLERANCE)
     with torch.no_grad():
         detector.bbox_head.reg_convs[0][-1].bias[0] += 0.01  # a fraction of a pixel
-    moved = compare(decoded, samples, raw)
+    moved = compare(decoded, samples, session(raw))
     assert moved.boxes > TOLERANCE > moved.scores
 
 
@@ -141,14 +144,14 @@ def test_boxes_that_are_not_the_detectors_own_fail_the_comparison(raw, samples, 
     decoded = DecodedSSDLite(detector, (320, 320)).eval()
     anchors = detector.bbox_head.prior_generator
     anchors.base_anchors = [level + 0.1 for level in anchors.base_anchors]
-    assert compare(decoded, samples, raw).boxes == pytest.approx(0.1, abs=0.02)
+    assert compare(decoded, samples, session(raw)).boxes == pytest.approx(0.1, abs=0.02)
 
 
 def test_another_nms_fails_the_comparison(detector, raw, samples):
     decoded = DecodedSSDLite(detector, (320, 320)).eval()
-    assert compare(decoded, samples, raw, append_nms(raw, detector.test_cfg)).within(TOLERANCE)
+    assert compare(decoded, samples, session(raw), session(append_nms(raw, detector.test_cfg))).within(TOLERANCE)
     other = {**detector.test_cfg, "nms": {"type": "nms", "iou_threshold": 0.7}}
-    assert not compare(decoded, samples, raw, append_nms(raw, other)).within(TOLERANCE)
+    assert not compare(decoded, samples, session(raw), session(append_nms(raw, other))).within(TOLERANCE)
 
 
 def test_a_model_that_differs_is_not_written(checkpoint, pictures, tmp_path, monkeypatch, raw):
@@ -196,7 +199,7 @@ def test_other_tasks_are_not_supported(name, tmp_path):
     ("change", "message"),
     [
         ({"opset": 17}, "writes 18 and above"),
-        ({"with_nms": True, "cfg_options": ("model.test_cfg.nms.type=soft_nms",)}, "no operator"),
+        ({"nms": True, "cfg_options": ("model.test_cfg.nms.type=soft_nms",)}, "no operator"),
         ({"data_root": "nowhere"}, "Give --pictures"),
         ({"pictures": "nowhere"}, "No such picture"),
     ],
@@ -207,6 +210,19 @@ def test_mistakes_are_named_before_a_model_is_built(change, message, tmp_path):
         change["pictures"] = tmp_path / change["pictures"]
     with pytest.raises(UserError, match=message):
         export(options, tmp_path / "absent.pth", tmp_path / "x.onnx", **change)
+
+
+def test_the_ending_says_the_format():
+    assert find_export(Path("x.onnx"), {"opset", "nms"}) is export
+    with pytest.raises(UserError, match=r"x\.pb: the ending says the format, expected one of \.onnx, found '\.pb'"):
+        find_export(Path("x.pb"), set())
+
+
+def test_an_option_of_another_format_is_refused(monkeypatch):
+    monkeypatch.setitem(FORMATS, ".toy", Format("benchmark.inference.export.onnx"))
+    assert find_export(Path("x.toy"), set()) is export
+    with pytest.raises(UserError, match=r"--nms is no option of \.toy files"):
+        find_export(Path("x.toy"), {"nms"})
 
 
 def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):

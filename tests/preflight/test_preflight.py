@@ -385,7 +385,7 @@ def test_an_image_without_an_object_trains_and_is_evaluated(root, name):
     assert found.img_id == content(VAL)["images"][1]["id"]
 
 
-def test_a_picture_of_another_size_is_passed_over_in_training_and_an_error_in_evaluation(root):
+def test_a_picture_of_another_size_is_skipped_in_training_and_an_error_in_evaluation(root):
     cfg = detector_config(root, "ssdlite_rexnet_x1.0")
     for split, change in ((TRAIN, 0), (VAL, 10)):
         Image.new("RGB", SIZE[::-1]).save(root / split / f"{1 + change}.png")

@@ -293,7 +293,7 @@ def test_a_smaller_batch_sees_as_many_images(tmp_path, trainings, monkeypatch):
     assert (trainings[0]["options"].batch_size, trainings[0]["steps"]) == (32, 800_000)
 
 
-def test_an_interrupted_training_goes_on(tmp_path, trainings):
+def test_an_interrupted_training_resumes(tmp_path, trainings):
     folder = tmp_path / "reproduce" / "table6" / "ssdlite_mobilenet_v2"
     folder.mkdir(parents=True)
     (folder / "iter_500.pth").touch()

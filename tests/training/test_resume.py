@@ -49,7 +49,7 @@ def test_a_killed_training_ends_like_one_left_alone(name, tmp_path):
     assert not list((tmp_path / "killed").glob(".*.tmp"))
 
 
-def test_torchrun_goes_on_after_a_process_was_killed(tmp_path):
+def test_torchrun_resumes_after_a_process_was_killed(tmp_path):
     """``--max-restarts`` needs no hand: one of two processes is killed, then the other; both begin anew each time."""
     for name, more in (("alone", []), ("killed", ["--kill-at", "3", "6"])):
         command = [*TORCHRUN, "--nproc_per_node=2", "--max-restarts=2", "--rdzv-backend=c10d"]

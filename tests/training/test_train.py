@@ -93,7 +93,7 @@ def test_the_same_seed_gives_the_same_digits(run, demo_data, tmp_path):
     assert losses(tmp_path / "other") != losses(work_dir)
 
 
-def test_resuming_goes_on_where_the_run_stopped(run, demo_data, tmp_path):
+def test_resuming_continues_where_the_run_stopped(run, demo_data, tmp_path):
     work_dir, result = run
     for name in ("iter_2.pth", "config.py"):
         shutil.copy(work_dir / name, tmp_path)

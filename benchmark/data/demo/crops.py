@@ -1,4 +1,4 @@
-"""Objects cut out of COCO-format pictures, one folder a class."""
+"""Objects cut out of COCO-format pictures, one folder per class."""
 
 from collections.abc import Collection
 from pathlib import Path

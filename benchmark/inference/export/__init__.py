@@ -1,1 +1,1 @@
-"""Other runtimes' files, one module a format, kept only if they find what PyTorch finds."""
+"""Other runtimes' files, one module per format, kept only if they find what PyTorch finds."""

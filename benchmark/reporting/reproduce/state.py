@@ -28,7 +28,7 @@ _SAME_LENGTH = 0.1  # by what part of the recipe's images a training may be long
 
 @dataclass(frozen=True)
 class _Measured:
-    """What is measured of a row: its runs, a seed each; its count; its times by column."""
+    """What is measured of a row: its runs, one per seed; its count; its times by column."""
 
     results: Sequence[Result]
     complexity: Complexity | None

@@ -43,7 +43,7 @@ def report(sweep: Sweep, result: Result | None) -> str:
 
 
 def grid_table(grid: Grid, trials: Mapping[Point, FrozenTrial]) -> str:
-    """Return the grid as Markdown: a row a learning rate, a column a weight decay; the best figure is bold."""
+    """Return the grid as Markdown: a row per learning rate, a column per weight decay; the best figure is bold."""
     best = max((trial.value for trial in trials.values() if trial.state is TrialState.COMPLETE), default=None)
     rows = [
         [f"{rate:g}", *(_cell(trials.get((rate, decay)), best) for decay in grid.weight_decays)]

@@ -3,7 +3,7 @@
 _base_ = "./coco.py"
 
 image_scale = (1200, 800)  # px, (longest, shortest) side
-workers = 4  # data-loading processes a GPU
+workers = 4  # data-loading processes per GPU
 
 train_pipeline = [
     dict(type="LoadImage"),
@@ -18,7 +18,7 @@ test_pipeline = [
     dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
 ]
 train_dataloader = dict(
-    batch_size=2,  # images a GPU: 16 in total on 8 GPUs
+    batch_size=2,  # images per GPU: 16 in total on 8 GPUs
     num_workers=workers,
     dataset=dict(filter_cfg=dict(filter_empty_gt=True, min_size=32), pipeline=train_pipeline),
 )

@@ -7,7 +7,7 @@ mean of the backbone's preprocessing, filled in with the backbone.
 _base_ = "./coco.py"
 
 input_size = 320  # px
-workers = 8  # data-loading processes a GPU
+workers = 8  # data-loading processes per GPU
 
 train_pipeline = [
     dict(
@@ -33,7 +33,7 @@ test_pipeline = [
     dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
 ]
 train_dataloader = dict(
-    batch_size=32,  # images a GPU: 256 in total on 8 GPUs
+    batch_size=32,  # images per GPU: 256 in total on 8 GPUs
     num_workers=workers,
     collate_fn=dict(type="default_collate"),  # all pictures have one size: the model gets one tensor
     dataset=dict(filter_cfg=dict(filter_empty_gt=True, min_size=32), pipeline=train_pipeline),

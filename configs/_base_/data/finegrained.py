@@ -3,8 +3,8 @@
 image_size = 224  # px, side of the network's input
 resize = 256  # px, shorter side before the centre crop of the evaluation
 crop_area = (0.08, 1.0)  # of the picture, smallest and largest random crop of the training
-batch_size = 256  # images a process
-workers = 8  # data-loading processes a GPU
+batch_size = 256  # images per process
+workers = 8  # data-loading processes per GPU
 
 train_dataloader = dict(
     batch_size=batch_size,

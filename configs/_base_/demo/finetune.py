@@ -5,7 +5,7 @@
 
 max_iters = 40
 learning_rate = 2e-2
-batch_size = 16  # images a process
+batch_size = 16  # images per process
 image_size = 96  # px
 resize = 108  # px
 crop_area = (0.5, 1.0)

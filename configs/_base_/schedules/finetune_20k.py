@@ -1,7 +1,7 @@
 """Kornblith et al., Do Better ImageNet Models Transfer Better?, CVPR 2019, appendix A: 20 000 steps at batch 256.
 
 SGD with Nesterov momentum and a cosine without warm-up. The learning rate belongs to a global batch of 256; for another
-one (processes x images a process) it is scaled linearly, which the log says. The best learning rate and weight decay
+one (processes x images per process) it is scaled linearly, which the log says. The best learning rate and weight decay
 depend on the backbone and the data set: `tools/sweep.py` finds them.
 """
 

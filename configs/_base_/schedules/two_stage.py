@@ -1,7 +1,7 @@
 """Detectron's schedules: 1x is 90 000 iterations of 16 images, 12 epochs; ``schedule = 2`` doubles it.
 
 90 000 iterations x 16 images / 118 287 images = 12.2 epochs. The learning rate belongs to a global batch of 16; for
-another one (GPUs x images a GPU) it is scaled linearly, which the log says.
+another one (GPUs x images per GPU) it is scaled linearly, which the log says.
 """
 
 schedule = 1  # 1x or 2x
