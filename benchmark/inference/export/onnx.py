@@ -20,7 +20,7 @@ from backbones.errors import UserError
 from benchmark.cli import Options
 from benchmark.config.load import config_name, load_options
 from benchmark.console import track_progress
-from benchmark.files.atomic import write_atomically
+from benchmark.files.atomic import check_file, make_folder, write_atomically
 from benchmark.inference.predict import Pictures, Unreadable, find_pictures, load_detector
 from benchmark.tasks import TASKS, Ability
 
@@ -153,6 +153,7 @@ def export(
     _check_supported(cfg, options.config, opset, with_nms)
     if out.is_dir():
         raise UserError(f"--out {out} is a folder: give a file, such as {out / 'model.onnx'}.")
+    check_file(out)
     paths = find_pictures(pictures) if pictures else _validation_pictures(cfg)
     pipeline = cfg.val_dataloader.dataset.pipeline
     detector = load_detector(cfg, checkpoint)
@@ -172,7 +173,7 @@ def export(
     model = final or raw
     _describe(model, cfg, decoded)
     content = model.SerializeToString()
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     write_atomically(out, lambda temporary: temporary.write_bytes(content))
     return Exported(opset, len(content), len(paths), differences)
 

@@ -234,7 +234,7 @@ def _identity(sweep: Sweep, cfg: Config) -> dict[str, Any]:
 
 
 def _open_study(sweep: Sweep, cfg: Config) -> optuna.Study:
-    sweep.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(sweep.folder)
     expected = _identity(sweep, cfg)
     with _lock(sweep.folder / LOCK):
         study = open_study(sweep.folder, _metric(cfg))
