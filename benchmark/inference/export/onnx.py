@@ -157,6 +157,7 @@ def export(
     paths = find_pictures(pictures) if pictures else _validation_pictures(cfg)
     pipeline = cfg.val_dataloader.dataset.pipeline
     detector = load_detector(cfg, checkpoint)
+    make_folder(out.parent)  # before the work, which would be lost
     width, height = next(step.scale for step in pipeline if step.type == "Resize")
     decoded = DecodedSSDLite(detector, (height, width)).eval()
     raw = to_onnx(decoded, opset)
@@ -173,7 +174,6 @@ def export(
     model = final or raw
     _describe(model, cfg, decoded)
     content = model.SerializeToString()
-    make_folder(out.parent)
     write_atomically(out, lambda temporary: temporary.write_bytes(content))
     return Exported(opset, len(content), len(paths), differences)
 

@@ -35,6 +35,7 @@ from benchmark.cli import Options
 from benchmark.config.identity import config_sha256
 from benchmark.config.load import config_name, load_options
 from benchmark.data.layouts import find_layout
+from benchmark.files.atomic import make_folder
 from benchmark.files.run_folder import (
     FINAL,
     FINAL_LOCK,
