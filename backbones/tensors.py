@@ -127,6 +127,7 @@ def read_state_dict(path: Path) -> dict[str, "Tensor"]:
     tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
     if not tensors:
         raise UserError(f"{path} holds no tensors, expected a state dict.")
+    check_plain(tensors, path)
     return tensors
 
 
@@ -175,6 +176,23 @@ def _read_safetensors(path: Path) -> dict[str, "Tensor"]:
     if size != expected:
         raise ValueError(f"it is {size} bytes long, but its header tells of {expected}: it is damaged")
     return load_file(path)
+
+
+def check_plain(state: Mapping[Any, Any], path: Path) -> None:
+    """Check that what a file holds as weights is: names, each with a dense tensor of numbers.
+
+    Raises:
+        UserError: a key that is no text, or a tensor that is sparse, quantised or without values.
+    """
+    from torch import strided
+
+    for name, value in state.items():
+        if not isinstance(name, str):
+            raise UserError(f"{path} has weights named {name!r}, expected texts such as 'backbone.conv1.weight'.")
+        if value.layout != strided or value.is_quantized or value.is_meta:
+            raise UserError(
+                f"{path} has a weight that is sparse, quantised or without values ({name}), expected dense tensors."
+            )
 
 
 def describe_misfit(state: Mapping[str, "Tensor"], required: Collection[str], expected: Mapping[str, "Tensor"]) -> str:

@@ -8,14 +8,16 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 from backbones.errors import UserError, describe
 
 MOST = 2**31 - 1  # of any whole number: what 32 bits hold
+_IMPORTING = "<frozen importlib._bootstrap>"  # the file of Python's own frames in an import
 FEWEST_RESAMPLES = 100  # below, the ends of a 95% interval are single resamples
 
 
@@ -62,10 +64,11 @@ def run(main: Callable[[], None]) -> None:
     the environment shows where either comes from.
     """
     try:
-        try:
-            main()
-        finally:
-            sys.stdout.flush()
+        with _interruptible():
+            try:
+                main()
+            finally:
+                sys.stdout.flush()
     except UserError as error:
         _leave(f"{error.label}{error}", error.status)
     except KeyboardInterrupt:
@@ -74,6 +77,24 @@ def run(main: Callable[[], None]) -> None:
         _leave("", 128 + signal.SIGPIPE)
     except Exception as error:  # the one place where what nobody expected becomes one line
         _leave(f"error: {describe(error)}", 1)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end the process also while it imports, where Python may swallow a KeyboardInterrupt."""
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        while frame is not None:
+            if frame.f_code.co_filename == _IMPORTING:
+                _leave("Interrupted.", 128 + number)
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _leave(message: str, status: int) -> None:

@@ -7,19 +7,27 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
-from backbones.errors import as_user_errors
+from backbones.errors import UserError, as_user_errors
 from benchmark.data.layouts import count_classes
 
 DATALOADERS = ("train_dataloader", "val_dataloader")
+_LEAST = {"batch_size": 1, "num_workers": 0}  # of a data loader's numbers
 
 
 def complete_data(cfg: Config, batch_size: int | None, allow_partial: bool) -> None:
-    """Fill in what follows from the place of the data."""
+    """Fill in what follows from the place of the data.
+
+    Raises:
+        UserError: a data loader's number is none, or too small.
+    """
     for name in DATALOADERS:
         loader = cfg[name]
         loader.dataset.data_root = cfg.data_root
         if batch_size is not None:
             loader.batch_size = batch_size
+        for key, least in _LEAST.items():
+            if not isinstance(loader.get(key, least), int) or loader.get(key, least) < least:
+                raise UserError(f"{name}.{key} takes a whole number from {least}, found {loader[key]!r}.")
         if "allow_partial" in loader.dataset:
             loader.dataset.allow_partial = allow_partial or loader.dataset.allow_partial
         if loader.get("num_workers") == 0:

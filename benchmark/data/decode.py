@@ -16,6 +16,7 @@ import simplejpeg
 from PIL import Image
 
 from backbones.errors import UserError
+from benchmark.files.reading import check_regular, read_regular
 
 _UNKNOWN_RANGE = ("I", "F")  # Pillow's modes of 32-bit values
 _PLAIN = ("YCbCr", "RGB", "Gray")  # JPEG's colour spaces that libjpeg converts to RGB itself
@@ -66,7 +67,7 @@ def read_encoded(path: str) -> Encoded:
         UnreadableImageError: missing, not a picture, or too large for Pillow.
     """
     with _unreadable(path):
-        content = Path(path).read_bytes()
+        content = read_regular(Path(path))
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
     except ValueError:
@@ -90,6 +91,8 @@ def open_picture(path: str) -> Iterator[Image.Image]:
     Raises:
         UnreadableImageError: missing, damaged, not a picture, or too large for Pillow; its cause is the reason alone.
     """
+    with _unreadable(path):
+        check_regular(Path(path))
     with _open(path, path) as image:
         yield image
 

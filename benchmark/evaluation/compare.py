@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, NotRequired
 
-import orjson
+from pydantic import FailFast, FiniteFloat, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from backbones.errors import UserError
 from backbones.tensors import file_sha256
@@ -20,6 +22,22 @@ NOTE = (
     "95% intervals by paired bootstrap over images: they cover the choice of images, not of training seeds. "
     "Another seed of the same config can move AP as well."
 )
+
+
+class _RunLengths(TypedDict):
+    size: tuple[int, int]
+    counts: str
+
+
+class _Detection(TypedDict):
+    image_id: int
+    category_id: int
+    score: FiniteFloat
+    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+    segmentation: NotRequired[_RunLengths]
+
+
+_DETECTIONS = TypeAdapter(Annotated[list[_Detection], FailFast()])
 
 
 @dataclass(frozen=True)
@@ -49,6 +67,8 @@ def compare_runs(
     runs = [_read_run(path) for path in (a, b)]
     _check_same_data(*runs)
     annotations = annotations or _find_annotations(runs[0])
+    if not annotations.is_file():
+        raise UserError(f"Annotation file not found: {annotations}. Give --annotations FILE.")
     if file_sha256(annotations) != runs[0].result.data.annotations_sha256:
         raise UserError(
             f"{annotations} is not the file that {a} was evaluated on (its SHA-256 differs): give --annotations."
@@ -60,7 +80,9 @@ def compare_runs(
     detections = [_read_detections(run) for run in runs]
     differences: dict[str, Difference | None] = {}
     for prefix in shared:
-        matches: list[Matches] = [match(annotations, found, IOU_TYPES[prefix]) for found in detections]
+        matches = [
+            _match(run, annotations, found, IOU_TYPES[prefix]) for run, found in zip(runs, detections, strict=True)
+        ]
         compared = paired_difference(*matches, resamples=resamples, seed=seed)
         _check_recount(runs, prefix, compared["AP"])
         differences |= {f"{prefix}_{name}": difference for name, difference in compared.items()}
@@ -117,9 +139,20 @@ def _read_detections(run: _Run) -> list[dict]:
         tool = TASKS[run.result.task].tool
         raise UserError(f"Detections not found: {path}. Evaluate the run's checkpoint with tools/{tool} to write them.")
     try:
-        return orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise UserError(f"{path} is not readable JSON: {error}.") from error
+        return _DETECTIONS.validate_json(path.read_bytes(), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "top level"
+        raise UserError(
+            f"{path} is no list of detections in COCO's results format: {place}: {first['msg']}."
+        ) from error
+
+
+def _match(run: _Run, annotations: Path, detections: list[dict], iou_type: str) -> Matches:
+    try:
+        return match(annotations, detections, iou_type)
+    except UserError as error:
+        raise UserError(f"{run.folder / DETECTIONS}: {error}") from error
 
 
 def _check_recount(runs: list[_Run], prefix: str, recounted: Difference | None) -> None:

@@ -19,6 +19,31 @@ def make_folder(path: Path) -> None:
         raise UserError(f"Folder {path} cannot be made: {error.strerror}. Give another one.") from error
 
 
+def check_folder(path: Path) -> None:
+    """Check that a folder is there or can be made, as far as can be told without making it.
+
+    Raises:
+        UserError: something above it is no folder, or one that cannot be written into.
+    """
+    above = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not above.is_dir():
+        raise UserError(f"Folder {path} cannot be made: {above} is a file. Give another one.")
+    if not os.access(above, os.W_OK):
+        raise UserError(f"Folder {path} cannot be written: no permission to write into {above}. Give another one.")
+
+
+def check_file(path: Path) -> None:
+    """Check that a file can be written, as far as can be told without writing it; the rest as in ``check_folder``.
+
+    Raises:
+        UserError: also where it is a folder.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: give a file.")
+    if not path.exists():
+        check_folder(path.parent)
+
+
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, flush it to disk and rename it onto ``path``.
 

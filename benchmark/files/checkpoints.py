@@ -1,10 +1,11 @@
 """Checkpoint files of runs: their names, and what is in them; ``backbones.tensors`` reads and verifies the files."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbones.errors import UserError
-from backbones.tensors import describe_misfit, first_not_finite, read_tensors
+from backbones.tensors import check_plain, describe_misfit, first_not_finite, read_tensors
 from benchmark.files.run_folder import list_checkpoints
 
 if TYPE_CHECKING:
@@ -40,11 +41,26 @@ def load_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path} is not a checkpoint of a run: it has no 'state_dict' of tensors.")
-    if not isinstance(checkpoint.setdefault("meta", {}), dict):
-        raise UserError(f"{path} is not a checkpoint of a run: its 'meta' is a {type(checkpoint['meta']).__name__}.")
+    check_plain(state, path)
+    _check_meta(checkpoint.setdefault("meta", {}), path)
     # MMEngine would execute this text as Python when resuming.
     checkpoint["meta"].pop("config", None)
     return checkpoint
+
+
+def _check_meta(meta: Any, path: Path) -> None:
+    """Check the entries of a checkpoint's ``meta`` that are used."""
+    for name, value, kinds in _meta_entries(meta):
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise UserError(f"{path} is not a checkpoint of a run: its {name!r} is a {type(value).__name__}.")
+
+
+def _meta_entries(meta: Any) -> Iterator[tuple[str, Any, type | tuple[type, ...]]]:
+    yield "meta", meta, dict
+    yield "meta.iter", meta.get("iter", 0), int
+    data = meta.get("dataset_meta") or {}
+    yield "meta.dataset_meta", data, dict
+    yield "meta.dataset_meta.classes", data.get("classes", ()), (list, tuple)
 
 
 def load_weights(path: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from benchmark.config.load import load_options
 from benchmark.console import track_progress
 from benchmark.data.annotations import read_annotations
 from benchmark.data.decode import UnreadableImageError, open_picture, read_image
-from benchmark.files.atomic import write_atomically
+from benchmark.files.atomic import check_folder, make_folder, write_atomically
 from benchmark.files.checkpoints import fill, load_weights
 from benchmark.models.build import build_model
 from benchmark.models.precision import autocast, check_precision
@@ -149,7 +149,7 @@ def predict(
         images.append({**image, "file_name": path.relative_to(root).as_posix()})
         detections += own
     categories = [{"id": category_id, "name": name} for category_id, name in names.items()]
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     _write_json(out / IMAGES, {"images": images, "annotations": [], "categories": categories})
     _write_json(out / PREDICTIONS, detections)
     return Predicted(len(images), len(detections), not_finite, unreadable)
@@ -242,6 +242,7 @@ def _check_out(source: Path, out: Path) -> None:
         raise UserError(f"--out {out} holds the pictures themselves, which would be overwritten: give another folder.")
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file: give a folder.")
+    check_folder(out)
     if out.is_dir() and any(out.iterdir()) and not (out / PREDICTIONS).is_file():
         raise UserError(
             f"--out {out} holds files that are no earlier predictions (it has no {PREDICTIONS}), and they could be "

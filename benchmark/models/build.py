@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from mmengine.config import Config
 
+from backbones.errors import as_user_errors
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -27,7 +29,8 @@ def build_model(cfg: Config) -> "nn.Module":
     from mmengine.registry import init_default_scope
 
     init_default_scope("mmdet")
-    return MODELS.build(cfg.model.copy())  # building takes entries out
+    with as_user_errors("Building the config's model"):
+        return MODELS.build(cfg.model.copy())  # building takes entries out
 
 
 def build_skeleton(cfg: Config) -> "nn.Module":

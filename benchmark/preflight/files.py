@@ -14,6 +14,7 @@ from pathlib import Path
 from backbones.errors import UserError
 from benchmark.console import track_progress
 from benchmark.data.decode import open_picture, read_image
+from benchmark.files.reading import check_regular
 from benchmark.preflight.rows import Outcome, Row, found_row, printable
 
 _SAMPLE = 64  # pictures whose header is read before a run
@@ -125,9 +126,11 @@ def _digest_alike(*splits: Pictures) -> None:
     common = set.intersection(*({os.path.basename(name) for name in pictures.names} for pictures in splits))
     keys = [
         {
-            name: (base, os.path.getsize(pictures.path(name)))
+            name: (base, os.path.getsize(path))
             for name in pictures.names
-            if (base := os.path.basename(name)) in common and name not in pictures.digests
+            if (base := os.path.basename(name)) in common
+            and name not in pictures.digests
+            and os.path.isfile(path := pictures.path(name))
         }
         for pictures in splits
     ]
@@ -164,6 +167,7 @@ def _examine(decode: bool, job: tuple[str, Size | None]) -> tuple[str | None, st
     """Return what is wrong with a picture, if anything, the details, and the hash of a file that was decoded."""
     path, annotated = job
     try:
+        check_regular(Path(path))
         if os.path.getsize(path) == 0:
             return ZERO, "", None
         with open_picture(path) as image:

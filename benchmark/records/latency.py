@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backbones.errors import UserError
 from benchmark.files.atomic import write_atomically
+from benchmark.files.reading import read_regular
 from benchmark.records.result import Result
 from benchmark.tasks import TASKS
 
@@ -148,7 +149,7 @@ def read_latencies(path: Path) -> LatencyFile:
         UserError: unreadable, not JSON, or not of this schema; the first problem is named.
     """
     try:
-        return LatencyFile.model_validate(json.loads(path.read_bytes()))
+        return LatencyFile.model_validate(json.loads(read_regular(path)))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is not what tools/latency.py --json prints: {_first_problem(error)}.") from error
 

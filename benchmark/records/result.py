@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from backbones.errors import UserError, did_you_mean
 from benchmark.files.atomic import write_atomically
+from benchmark.files.reading import read_regular
 from benchmark.files.run_folder import RESULT
 from benchmark.records.figures import FIGURES
 from benchmark.tasks import TASKS
@@ -170,7 +171,7 @@ def read_result(path: Path) -> Result:
     """
     try:
         # Strict: True or "25.3" is no number.
-        return Result.model_validate_json(path.read_bytes(), strict=True)
+        return Result.model_validate_json(read_regular(path), strict=True)
     except OSError as error:
         raise UserError(f"{path} is not readable JSON: {error}.") from error
     except ValidationError as error:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from benchmark.cli import Options
 from benchmark.config.load import config_name
-from benchmark.files.atomic import make_folder
+from benchmark.files.atomic import check_file, make_folder
 from benchmark.files.run_folder import RESULT
 from benchmark.records.result import Result, TrainingRecord, read_result
 from benchmark.training.plan import Plan, ownership, plan_evaluation
@@ -35,6 +35,8 @@ def evaluate(
     Raises:
         UserError: whatever the user can fix.
     """
+    if out:
+        check_file(out)
     plan = plan_evaluation(options, checkpoint, tool=tool)
     from benchmark.models.precision import autocast
     from benchmark.training.outcome import finish

@@ -21,7 +21,7 @@ from benchmark.config.complete import DATALOADERS, complete_model
 from benchmark.config.identity import config_sha256, flatten, identity
 from benchmark.config.load import config_name, load_options
 from benchmark.config.overrides import check_arguments
-from benchmark.files.atomic import make_folder, remove_leftovers
+from benchmark.files.atomic import check_folder, make_folder, remove_leftovers
 from benchmark.files.checkpoints import check_fit, load_checkpoint, load_weights, newest_intact
 from benchmark.files.ownership import owned
 from benchmark.files.run_folder import (
@@ -112,6 +112,7 @@ def plan_training(
         raise _nothing_to_resume(work_dir, skipped)
     replaces = checkpoint is None and (overwrite or automatic)
     anew = ("No checkpoint is intact: the training begins anew.",) if skipped and checkpoint is None else ()
+    check_folder(work_dir)
     if is_main() and checkpoint is None:
         check_unused(work_dir, overwrite=replaces)
     found = _prepare_data(cfg, DATALOADERS)
@@ -150,6 +151,7 @@ def plan_evaluation(options: Options, checkpoint: Path, *, tool: str) -> Plan:
     found = _prepare_data(cfg, ("val_dataloader",))
     weights = load_weights(checkpoint)  # a file that is none is an error before anything is built
     work_dir = options.work_dir or evaluation_folder(checkpoint)
+    check_folder(work_dir)
     record = CheckpointRecord(
         file=checkpoint.name, sha256=file_sha256(checkpoint), iteration=weights.get("meta", {}).get("iter")
     )

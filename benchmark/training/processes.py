@@ -4,8 +4,15 @@ import os
 
 import torch
 
+from backbones.errors import UserError
+
 RESTARTS = "TORCHELASTIC_RESTART_COUNT"
 _FROM_TORCHRUN = {"RANK", "WORLD_SIZE", "LOCAL_RANK"}
+# Launcher -> what it puts into the environment of the processes that it starts, and how it is told to.
+_LAUNCHERS = {
+    "pytorch": (_FROM_TORCHRUN | {"MASTER_ADDR", "MASTER_PORT"}, "torchrun tools/..."),
+    "slurm": ({"SLURM_PROCID", "SLURM_NTASKS", "SLURM_NODELIST"}, "srun python tools/... in a job of Slurm"),
+}
 
 
 def is_main() -> bool:
@@ -28,9 +35,19 @@ def init_distributed(launcher: str) -> str:
 
     Args:
         launcher: ``auto`` finds torchrun from the environment; ``none``, ``pytorch`` and ``slurm`` as MMDetection has.
+
+    Raises:
+        UserError: the launcher has not started this process.
     """
     if launcher == "auto":
         launcher = "pytorch" if os.environ.keys() >= _FROM_TORCHRUN else "none"
+    if launcher in _LAUNCHERS:
+        variables, command = _LAUNCHERS[launcher]
+        if missing := sorted(variables - os.environ.keys()):
+            raise UserError(
+                f"--launcher {launcher}: this process was not started by it ({missing[0]} is not in the environment). "
+                f"Start it as {command}, or leave --launcher out."
+            )
     if launcher == "pytorch" and not torch.distributed.is_initialized():
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

@@ -3,9 +3,11 @@
 import tempfile
 from pathlib import Path
 
+from backbones.errors import UserError
 from benchmark.data.demo import pictures as demo
 from benchmark.data.demo.crops import crop_objects
 from benchmark.data.demo.pictures import CLASSES
+from benchmark.files.atomic import make_folder
 
 __all__ = ["CLASSES", "make_demo_data"]
 
@@ -21,10 +23,18 @@ def make_demo_data(root: Path, *, train_images: int, val_images: int, seed: int 
         train_images: number of pictures whose objects make up ``train/``.
         val_images: likewise for ``test/``.
         seed: the same seed gives the same pictures.
+
+    Raises:
+        UserError: `root` holds anything else, or it cannot be written.
     """
     if all((root / split).is_dir() for split in _SPLITS):
         return root
-    root.parent.mkdir(parents=True, exist_ok=True)
+    if root.exists() and not (root.is_dir() and not any(root.iterdir())):
+        raise UserError(
+            f"Expected demo data or nothing at {root}, found something else. Choose another folder, or "
+            "delete this one to have it made anew."
+        )
+    make_folder(root.parent)
     with tempfile.TemporaryDirectory(dir=root.parent) as temporary:
         source = demo.make_demo_data(
             Path(temporary) / "pictures", train_images=train_images, val_images=val_images, seed=seed

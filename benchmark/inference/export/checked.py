@@ -16,7 +16,7 @@ from backbones.errors import UserError
 from benchmark.cli import Options
 from benchmark.config.load import load_options
 from benchmark.console import track_progress
-from benchmark.files.atomic import write_atomically
+from benchmark.files.atomic import check_file, make_folder, write_atomically
 from benchmark.inference.predict import Pictures, Unreadable, find_pictures, load_detector
 from benchmark.tasks import TASKS, Ability
 
@@ -125,6 +125,7 @@ def prepare(cfg: Config, checkpoint: Path, out: Path, pictures: Path | None = No
     """
     if out.is_dir():
         raise UserError(f"--out {out} is a folder: give a file, such as {out / 'model.onnx'}.")
+    check_file(out)
     paths = find_pictures(pictures) if pictures else _validation_pictures(cfg)
     pipeline = cfg.val_dataloader.dataset.pipeline
     detector = load_detector(cfg, checkpoint)
@@ -168,7 +169,7 @@ def write_checked(
             f"allowed: {out} was not written.\nThe rounding of PyTorch's own float32 is {own}; if that explains it, "
             "give a larger --tolerance."
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     write_atomically(out, lambda temporary: temporary.write_bytes(content))
     return Exported(kind, runtime, len(content), count, differences)
 

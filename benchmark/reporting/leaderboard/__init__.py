@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmark.files.atomic import write_atomically
+from benchmark.files.atomic import make_folder, write_atomically
 from benchmark.records.runs import Found, find_runs
 from benchmark.reporting.leaderboard.tables import Report, make_report
 from benchmark.reporting.leaderboard.text import TEXT_FORMATS
@@ -40,5 +40,5 @@ def write(report: Report, format: str, path: Path) -> None:
         if path.exists():
             return replace_between_markers(path, text, MARKER)
         text = marked(text, MARKER)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

@@ -35,6 +35,7 @@ from benchmark.cli import Options
 from benchmark.config.identity import config_sha256
 from benchmark.config.load import config_name, load_options
 from benchmark.data.layouts import find_layout
+from benchmark.files.atomic import make_folder
 from benchmark.files.run_folder import (
     FINAL,
     FINAL_LOCK,
@@ -234,7 +235,7 @@ def _identity(sweep: Sweep, cfg: Config) -> dict[str, Any]:
 
 
 def _open_study(sweep: Sweep, cfg: Config) -> optuna.Study:
-    sweep.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(sweep.folder)
     expected = _identity(sweep, cfg)
     with _lock(sweep.folder / LOCK):
         study = open_study(sweep.folder, _metric(cfg))

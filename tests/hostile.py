@@ -1,0 +1,294 @@
+"""Tools called in this process as their command lines would, with valid arguments to make wrong ones from."""
+
+import argparse
+import contextlib
+import errno
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import NoReturn, TextIO
+from unittest import mock
+
+import torch
+from PIL import Image
+
+from benchmark import cli
+from benchmark.config.complete import complete_model
+from benchmark.config.load import load_config
+from benchmark.config.names import CONFIGS
+from benchmark.models.build import build_model
+
+TOOLS = tuple(sorted(path.stem for path in (CONFIGS.parent / "tools").glob("*.py")))
+SMALL = "mobilenet_v3_small"
+IMAGES = {"train_images": 8, "val_images": 4}
+# What a valid command line gives, by the argument's name in the parser; {w} is the world's folder.
+VALUES = {
+    "a": "{w}/run",
+    "b": "{w}/run",
+    "checkpoint": "{w}/good_{template}.pth",
+    "configs": "{config}",
+    "data": "{config}",
+    "folders": "{w}/run",
+    "models": "{config}",
+    "out": "{w}/out",
+    "root": "{w}/new_demo",
+    "source": "{w}/pictures",
+    "table": "table5",
+    "work_dir": "{w}/new_run",
+    "data_root": "{w}/data",
+    "backbone": SMALL,
+}
+CONFIG_OF = {"eval_segmentation": "mask_rcnn", "eval_finegrained": "finetune", "sweep": "finetune"}  # else SSDLite
+OVERRIDES = (
+    "model.backbone.pretrained=None",
+    "train_dataloader.num_workers=0",
+    "val_dataloader.num_workers=0",
+)
+
+
+_UNEXPECTED = re.compile(r"^error: \w+: .*TRACEBACK=1", re.MULTILINE)  # as benchmark.cli names what nobody expected
+
+
+class Left(BaseException):
+    """Stands for the end of the process."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command line ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@cache
+def load_tool(name: str) -> ModuleType:
+    """Import a file of tools/."""
+    spec = importlib.util.spec_from_file_location(f"tool_{name}", CONFIGS.parent / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def arguments_of(tool: str) -> dict[str, argparse.Action]:
+    """Return the arguments of a tool by name."""
+    return {action.dest: action for action in load_tool(tool).make_parser()._actions if action.dest != "help"}
+
+
+def command_line(
+    tool: str, world: Path, changes: Mapping[str, str | Sequence[str] | None], overrides: Sequence[str] = ()
+) -> list[str]:
+    """Return valid arguments of a tool, and some others in their place.
+
+    Args:
+        tool: its name.
+        world: a folder of ``make_world``.
+        changes: values by the argument's name: an empty sequence for one that takes none, None to leave it out.
+        overrides: key=value pairs in addition.
+    """
+    config, actions = CONFIG_OF.get(tool, "ssdlite"), arguments_of(tool)
+    names = {"w": world, "config": CONFIGS / f"{config}.py", "template": config}
+    taken = {"config": "{config}", **VALUES}
+    chosen = {name: taken[name] for name, action in actions.items() if name in taken and name not in ("table",)}
+    if "table" in actions and not actions["table"].option_strings:
+        chosen["table"] = VALUES["table"]
+    if "demo" in actions:
+        chosen["demo"] = ()
+    if config == "finetune" and "dataset" in actions:
+        chosen |= {"dataset": "imagefolder", "data_root": "{w}/folders"}
+    if "cfg_options" in actions:
+        counts = (f"{key}={value}" for key, value in IMAGES.items())
+        chosen["cfg_options"] = (*OVERRIDES, *counts, *overrides)
+    chosen = {name: value for name, value in (chosen | changes).items() if value is not None}
+    if unknown := [name for name, action in actions.items() if not action.option_strings and name not in chosen]:
+        raise KeyError(f"tools/{tool}.py takes {unknown[0]}: give it a valid value in VALUES.")
+    positional, options = [], []
+    for name, value in chosen.items():
+        texts = [text.format(**names) for text in ([value] if isinstance(value, str) else value)]
+        if flags := actions[name].option_strings:
+            options += [flags[0], *texts]
+        else:
+            positional.append((list(actions).index(name), texts))
+    return [text for _, texts in sorted(positional) for text in texts] + options
+
+
+def call(tool: str, arguments: Sequence[str], out: TextIO | None = None) -> Outcome:
+    """Run a tool's command line in this process; ``out`` stands for standard output."""
+    process, leave, status = os.getpid(), os._exit, 0
+    out, err = out or io.StringIO(), io.StringIO()
+
+    def end(status: int) -> NoReturn:
+        if os.getpid() != process:  # a data-loading process's own end
+            leave(status)
+        raise Left(status)
+
+    module = load_tool(tool)
+    with (
+        mock.patch.object(sys, "argv", [f"{tool}.py", *arguments]),
+        mock.patch.object(os, "_exit", end),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            cli.run(module.main)
+        except (Left, SystemExit) as ended:
+            (code,) = ended.args or (0,)
+            status = code if isinstance(code, int) else 0 if code is None else 1
+    return Outcome(status, out.getvalue() if isinstance(out, io.StringIO) else "", err.getvalue())
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """Return what every file and folder below a folder holds."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        kind = path.lstat().st_mode
+        content = hashlib.blake2b(path.read_bytes()).hexdigest() if stat.S_ISREG(kind) else str(stat.S_IFMT(kind))
+        found[str(path.relative_to(folder))] = content
+    return found
+
+
+def complaint(outcome: Outcome, words: str = "") -> str | None:
+    """Return what is wrong with how a refused command ended, or None."""
+    lines = [line for line in outcome.err.strip().splitlines() if not line.startswith("warning: ")]
+    if outcome.status == 0:
+        return "it ended with status 0"
+    if "Traceback" in outcome.err + outcome.out or _UNEXPECTED.search(outcome.err):
+        return "nobody expected this error"
+    if not 1 <= len(lines) <= 2:
+        return f"{len(lines)} lines on stderr"
+    return f"stderr does not name {words!r}" if words not in outcome.err else None
+
+
+def make_world(root: Path) -> Path:
+    """Make valid data, checkpoints, a run and pictures, and beside them what is wrong in many ways."""
+    from benchmark.data.demo import class_folders, pictures
+
+    pictures.make_demo_data(root / "data", **IMAGES)
+    class_folders.make_demo_data(root / "folders", **IMAGES)
+    (root / "pictures").mkdir()
+    Image.new("RGB", (64, 48), "red").save(root / "pictures/a.png")
+    (root / "file").write_text("a file of the user's\n")
+    (root / "folder").mkdir()
+    (root / "folder/file").write_text("another\n")
+    for template in {"ssdlite", *CONFIG_OF.values()}:
+        _make_good_checkpoint(root, template)
+    _make_checkpoints(root)
+    _make_runs(root)
+    return root
+
+
+def _make_good_checkpoint(root: Path, template: str) -> None:
+    choices = {"dataset": "imagefolder", "data_root": root / "folders"} if template == "finetune" else {}
+    cfg = load_config(CONFIGS / f"{template}.py", backbone=SMALL, demo=True, options=OVERRIDES[:1], **choices)
+    complete_model(cfg)
+    torch.manual_seed(0)
+    torch.save({"state_dict": build_model(cfg).state_dict(), "meta": {}}, root / f"good_{template}.pth")
+
+
+def _make_checkpoints(root: Path) -> None:
+    weight = torch.zeros(2, 2)
+    states = {
+        "meta_none": {"state_dict": {"x": weight}, "meta": None},
+        "meta_list": {"state_dict": {"x": weight}, "meta": [1, 2]},
+        "meta_dataset": {"state_dict": {"x": weight}, "meta": {"dataset_meta": 3, "iter": "x"}},
+        "meta_classes": {"state_dict": {"x": weight}, "meta": {"dataset_meta": {"classes": 5, "name": []}}},
+        "meta_iter": {"state_dict": {"x": weight}, "meta": {"iter": [1]}},
+        "other": {"state_dict": {"x": weight}, "meta": {}},
+        "no_weights": {"state_dict": {}, "meta": {}},
+        "integer_keys": {"state_dict": {1: weight, 2: weight}, "meta": {}},
+        "lists": {"state_dict": {"x": [1.0, 2.0]}, "meta": {}},
+        "sparse": {"state_dict": {"x": torch.eye(3).to_sparse()}, "meta": {}},
+        "meta_device": {"state_dict": {"x": torch.zeros(3, device="meta")}, "meta": {}},
+        "nan": {"state_dict": {"x": weight * float("nan")}, "meta": {}},
+        "a_list": [weight],
+        "a_number": 3,
+        "none": None,
+    }
+    for name, content in states.items():
+        torch.save(content, root / f"{name}.pth")
+    (root / "empty.pth").touch()
+    (root / "text.pth").write_text("not a checkpoint")
+    (root / "truncated.pth").write_bytes((root / "other.pth").read_bytes()[:-200])
+    (root / "folder.pth").mkdir()
+    os.mkfifo(root / "fifo.pth")
+
+
+CHECKPOINTS = (
+    "absent", "empty", "text", "truncated", "folder", "fifo", "meta_none", "meta_list", "meta_dataset", "meta_classes",
+    "meta_iter", "other", "no_weights", "integer_keys", "lists", "sparse", "meta_device", "nan", "a_list",
+    "a_number", "none",
+)  # fmt: skip
+DETECTIONS = {
+    "dict": "{}",
+    "numbers": "[1, 2]",
+    "null": "null",
+    "no_keys": "[{}]",
+    "no_box": '[{"image_id": IMAGE, "category_id": 1, "score": 0.5}]',
+    "short_box": '[{"image_id": IMAGE, "category_id": 1, "score": 0.5, "bbox": [1, 2]}]',
+    "text_box": '[{"image_id": IMAGE, "category_id": 1, "score": 0.5, "bbox": "1234"}]',
+    "text_score": '[{"image_id": IMAGE, "category_id": 1, "score": "x", "bbox": [1, 2, 3, 4]}]',
+    "wrong_image": '[{"image_id": 12345678, "category_id": 1, "score": 0.5, "bbox": [1, 2, 3, 4]}]',
+    "list_image": '[{"image_id": [1], "category_id": 1, "score": 0.5, "bbox": [1, 2, 3, 4]}]',
+    "wrong_category": '[{"image_id": IMAGE, "category_id": 99, "score": 0.5, "bbox": [1, 2, 3, 4]}]',
+    "text": "hello",
+    "empty": "",
+}
+
+
+def _make_runs(root: Path) -> None:
+    from helpers import result
+
+    from backbones.tensors import file_sha256
+
+    annotations = root / "data/annotations/instances_val2017.json"
+    data = {"name": "demo", "split": "val2017", "images": 4, "annotations_sha256": file_sha256(annotations)}
+    image = json.loads(annotations.read_text())["images"][0]["id"]
+    text = result(data=data, metrics={"box_AP": 0.0}).model_dump_json()
+    for name, content in {"run": "[]", **{f"run_{name}": content for name, content in DETECTIONS.items()}}.items():
+        (root / name).mkdir()
+        (root / name / "result.json").write_text(text)
+        (root / name / "detections.json").write_text(content.replace("IMAGE", str(image)))
+    (root / "fifo_run").mkdir()
+    os.mkfifo(root / "fifo_run/result.json")
+    (root / "fifo_times").mkdir()
+    os.mkfifo(root / "fifo_times/latency_cpu.json")
+    (root / "text_run").mkdir()
+    (root / "text_run/result.json").write_text("hello")
+
+
+@contextlib.contextmanager
+def full_output() -> Iterator[TextIO]:
+    """Standard output on a full disk."""
+    with open("/dev/full", "w") as file:
+        try:
+            yield file
+        finally:
+            with contextlib.suppress(OSError):
+                file.close()
+
+
+@contextlib.contextmanager
+def closed_output() -> Iterator[TextIO]:
+    """Standard output that whoever read it has closed."""
+    read, write = os.pipe()
+    os.close(read)
+    file = os.fdopen(write, "w")
+    try:
+        yield file
+    finally:
+        try:
+            file.close()
+        except OSError as error:
+            if error.errno != errno.EPIPE:
+                raise
