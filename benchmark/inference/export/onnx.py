@@ -158,7 +158,7 @@ def export(
     detector = load_detector(cfg, checkpoint)
     width, height = next(step.scale for step in pipeline if step.type == "Resize")
     decoded = DecodedSSDLite(detector, (height, width)).eval()
-    raw = to_onnx(decoded, opset)
+    raw = to_onnx(fused(decoded), opset)
     final = append_nms(raw, detector.test_cfg) if with_nms else None
     read = Pictures(paths, pipeline)
     differences = compare(decoded, track_progress(_samples(read), "checking", total=len(paths)), raw, final)
@@ -208,6 +208,13 @@ def to_onnx(decoded: DecodedSSDLite, opset: int) -> "ModelProto":
         del node.metadata_props[:]  # source lines and paths of this machine
     onnx.checker.check_model(model)
     return model
+
+
+def fused(decoded: DecodedSSDLite) -> DecodedSSDLite:
+    """Return a copy whose backbone has its re-parameterised branches merged."""
+    merged = copy.deepcopy(decoded)
+    merged.detector.backbone.fuse()
+    return merged
 
 
 def append_nms(raw: "ModelProto", test_cfg: dict) -> "ModelProto":
