@@ -76,6 +76,32 @@ def build_network(name: str, num_classes: int = 1000, drop_rate: float = 0.2) ->
     return find_entry(name).build(num_classes=num_classes, drop_rate=drop_rate)
 
 
+def fuse_network(name: str, net: "nn.Module") -> "nn.Module":
+    """Merge the re-parameterised branches of a backbone's network in eval mode; may work in place.
+
+    Args:
+        name: a name of the catalogue, or ``timm:<model>``.
+        net: what ``build_network`` returned, or a part of it.
+
+    Returns:
+        The same function of an image in fewer layers; ``net`` itself for a network without such branches.
+
+    Raises:
+        UserError: unknown name.
+    """
+    fuse = find_entry(name).fuse
+    return fuse(net) if fuse else net
+
+
+def is_fused(name: str) -> bool:
+    """Tell whether a backbone has re-parameterised branches, which are merged before it is counted or timed.
+
+    Raises:
+        UserError: unknown name.
+    """
+    return find_entry(name).fuse is not None
+
+
 def preprocessing(name: str) -> Preprocessing:
     """Return how images are prepared for a backbone's ImageNet weights.
 

@@ -33,14 +33,21 @@ class Published:
     """The cost that a paper states for its network as ImageNet's classifier.
 
     Attributes:
-        params: in millions.
-        macs: multiply-adds in billions.
+        params: in millions, None where it states none.
+        macs: multiply-adds in billions, likewise.
         source: where in the paper.
+
+    Raises:
+        ValueError: neither is stated.
     """
 
-    params: float
-    macs: float
+    params: float | None
+    macs: float | None
     source: str
+
+    def __post_init__(self) -> None:
+        if self.params is None and self.macs is None:
+            raise ValueError("Published has params, multiply-adds or both")
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,9 @@ class Entry:
         url: of a file of ImageNet weights where neither of these has any.
         licence: of timm's or the URL's weights, where it is known.
         published: params and multiply-adds as the paper states them.
+        fuse: merges the re-parameterised branches of a network in eval mode, in place, into the convolutions that they
+            are together; None where there are none. Networks are trained unfused; counted, timed and exported fused,
+            as their papers print them.
 
     Raises:
         ValueError: some of ``channels``, ``ssdlite`` and ``why_not`` contradict each other.
@@ -82,6 +92,7 @@ class Entry:
     url: str | None = None
     licence: str | None = None
     published: Published | None = None
+    fuse: Callable[["nn.Module"], "nn.Module"] | None = None
 
     def __post_init__(self) -> None:
         if not (self.channels is None) == (self.ssdlite is None) == bool(self.why_not):

@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from backbones.catalogue import build_network, find_entry
+from backbones.catalogue import build_network, find_entry, fuse_network
 from backbones.entry import Entry
 from backbones.errors import UserError
 from backbones.weights import load_pretrained
@@ -125,8 +125,19 @@ class Backbone(BaseModule):
                     norm.eval()
         return self
 
+    def fuse(self) -> "Backbone":
+        """Merge re-parameterised branches, in place and in eval mode: the same maps in fewer layers, for no training.
+
+        Raises:
+            RuntimeError: in training mode.
+        """
+        if self.training:
+            raise RuntimeError("a backbone's branches are merged in eval mode")
+        self.net = fuse_network(self.name, self.net)
+        return self
+
     def _hook_taps(self) -> None:
-        """Hook the tapped modules, and anew where a conversion (SyncBN) has put another module in one's place."""
+        """Hook the tapped modules, and anew where SyncBN's conversion or ``fuse`` has put others in their places."""
         for index, path in enumerate(self._taps):
             module = self.net.get_submodule(path)
             if self._hooked.get(index) is not module:

@@ -257,7 +257,7 @@ ROWS = {
     "vgg11": _vgg("a", "vgg11", Published(133, 7.616, _VGG_SOURCE)),
     "vgg11_lrn": _vgg("a", None, Published(133, 7.616, _VGG_SOURCE), lrn=True),
     "vgg13": _vgg("b", "vgg13", Published(133, 11.318, _VGG_SOURCE)),
-    "vgg16_c": _vgg("c", None, None),
+    "vgg16_c": _vgg("c", None, Published(134, None, "paper, table 2")),
     "vgg16": _vgg("d", "vgg16", Published(138, 15.480, _VGG_SOURCE)),
     "vgg19": _vgg("e", "vgg19", Published(144, 19.643, _VGG_SOURCE)),
 }

@@ -1,12 +1,11 @@
 """Lightweight networks of 2019 to 2025 that timm has, a row each.
 
-Where a stem goes to stride 4 at once there is no C1. Of networks with re-parameterised branches (FastViT, RepViT,
-MobileOne, GhostNetV3, RepGhost, PP-LCNetV2) papers print the cost after ``timm.utils.reparameterize_model``. A row without
-published figures has a paper whose figures were not at hand to read.
+Where a stem goes to stride 4 at once there is no C1. A row without published figures has a paper whose figures were not
+at hand to read.
 """
 
 from backbones.entry import Channels, Entry, Published, Taps
-from backbones.families.timm_models import timm_entry
+from backbones.families.timm_models import fuse_branches, timm_entry
 
 _MOBILENET_V4 = "Qin et al., MobileNetV4, ECCV 2024"
 _EFFICIENTNET_V2 = "Tan and Le, EfficientNetV2, ICML 2021"
@@ -69,8 +68,8 @@ def _v2(model: str, channels: Channels, ssdlite: tuple[int, int], resolution: in
     return _mbconv(model, _EFFICIENTNET_V2, channels, ssdlite, resolution, **_published(params, macs, source))
 
 
-def _ghost(model: str, paper: str, channels: Channels, expanded: int, last: int) -> Entry:
-    return _row(model, paper, channels, (("blocks.7.0.ghost1", expanded), ("blocks.9", last)))
+def _ghost(model: str, paper: str, channels: Channels, expanded: int, last: int, **more: object) -> Entry:
+    return _row(model, paper, channels, (("blocks.7.0.ghost1", expanded), ("blocks.9", last)), **more)
 
 
 def _lcnet(model: str, c1: int, params: float, macs: float) -> Entry:
@@ -109,21 +108,21 @@ ROWS = {
     "efficientnet_v2_s": _v2("tf_efficientnetv2_s", (24, 48, 64, 160, 256), (960, 1280), 384, 21.5, 8.4),
     "efficientnet_v2_m": _v2("tf_efficientnetv2_m", (24, 48, 80, 176, 512), (1056, 1280), 480, 54.1, 24.7),
     "efficientnet_v2_l": _v2("tf_efficientnetv2_l", (32, 64, 96, 224, 640), (1344, 1280), 480, 119.5, 56.3),
-    "fastvit_t8": _stages("fastvit_t8", _FASTVIT, _four(48), ("final_conv", 768), resolution=256),
-    "fastvit_t12": _stages("fastvit_t12", _FASTVIT, _four(64), ("final_conv", 1024), resolution=256),
-    "fastvit_s12": _stages("fastvit_s12", _FASTVIT, _four(64), ("final_conv", 1024), resolution=256),
-    "fastvit_sa12": _stages("fastvit_sa12", _FASTVIT, _four(64), ("final_conv", 1024), resolution=256),
-    "fastvit_sa24": _stages("fastvit_sa24", _FASTVIT, _four(64), ("final_conv", 1024), resolution=256),
-    "repvit_m0_9": _stages("repvit_m0_9", _REPVIT, _four(48), **_published(5.1, 0.8, _REPVIT_CODE)),
-    "repvit_m1_0": _stages("repvit_m1_0", _REPVIT, _four(56), **_published(6.8, 1.1, _REPVIT_CODE)),
-    "repvit_m1_1": _stages("repvit_m1_1", _REPVIT, _four(64), **_published(8.2, 1.3, _REPVIT_CODE)),
-    "repvit_m1_5": _stages("repvit_m1_5", _REPVIT, _four(64), **_published(14.0, 2.3, _REPVIT_CODE)),
-    "repvit_m2_3": _stages("repvit_m2_3", _REPVIT, _four(80), **_published(22.9, 4.5, _REPVIT_CODE)),
-    "mobileone_s0": _stages("mobileone_s0", _MOBILEONE, (48, 48, 128, 256, 1024)),
-    "mobileone_s1": _stages("mobileone_s1", _MOBILEONE, (64, 96, 192, 512, 1280)),
-    "mobileone_s2": _stages("mobileone_s2", _MOBILEONE, (64, 96, 256, 640, 2048)),
-    "mobileone_s3": _stages("mobileone_s3", _MOBILEONE, (64, 128, 320, 768, 2048)),
-    "mobileone_s4": _stages("mobileone_s4", _MOBILEONE, (64, 192, 448, 896, 2048)),
+    "fastvit_t8": _stages("fastvit_t8", _FASTVIT, _four(48), ("final_conv", 768), resolution=256, fuse=fuse_branches),
+    "fastvit_t12": _stages("fastvit_t12", _FASTVIT, _four(64), ("final_conv", 1024), resolution=256, fuse=fuse_branches),
+    "fastvit_s12": _stages("fastvit_s12", _FASTVIT, _four(64), ("final_conv", 1024), resolution=256, fuse=fuse_branches),
+    "fastvit_sa12": _stages("fastvit_sa12", _FASTVIT, _four(64), ("final_conv", 1024), resolution=256, fuse=fuse_branches),
+    "fastvit_sa24": _stages("fastvit_sa24", _FASTVIT, _four(64), ("final_conv", 1024), resolution=256, fuse=fuse_branches),
+    "repvit_m0_9": _stages("repvit_m0_9", _REPVIT, _four(48), **_published(5.1, 0.8, _REPVIT_CODE), fuse=fuse_branches),
+    "repvit_m1_0": _stages("repvit_m1_0", _REPVIT, _four(56), **_published(6.8, 1.1, _REPVIT_CODE), fuse=fuse_branches),
+    "repvit_m1_1": _stages("repvit_m1_1", _REPVIT, _four(64), **_published(8.2, 1.3, _REPVIT_CODE), fuse=fuse_branches),
+    "repvit_m1_5": _stages("repvit_m1_5", _REPVIT, _four(64), **_published(14.0, 2.3, _REPVIT_CODE), fuse=fuse_branches),
+    "repvit_m2_3": _stages("repvit_m2_3", _REPVIT, _four(80), **_published(22.9, 4.5, _REPVIT_CODE), fuse=fuse_branches),
+    "mobileone_s0": _stages("mobileone_s0", _MOBILEONE, (48, 48, 128, 256, 1024), fuse=fuse_branches),
+    "mobileone_s1": _stages("mobileone_s1", _MOBILEONE, (64, 96, 192, 512, 1280), fuse=fuse_branches),
+    "mobileone_s2": _stages("mobileone_s2", _MOBILEONE, (64, 96, 256, 640, 2048), fuse=fuse_branches),
+    "mobileone_s3": _stages("mobileone_s3", _MOBILEONE, (64, 128, 320, 768, 2048), fuse=fuse_branches),
+    "mobileone_s4": _stages("mobileone_s4", _MOBILEONE, (64, 192, 448, 896, 2048), fuse=fuse_branches),
     "edgenext_xx_small": _stages("edgenext_xx_small", _EDGENEXT, (0, 24, 48, 88, 168), resolution=256, **_published(1.33, 0.261, _EDGENEXT_CODE)),
     "edgenext_x_small": _stages("edgenext_x_small", _EDGENEXT, (0, 32, 64, 100, 192), resolution=256, **_published(2.34, 0.538, _EDGENEXT_CODE)),
     "edgenext_small": _stages("edgenext_small", _EDGENEXT, (0, 48, 96, 160, 304), resolution=256, **_published(5.59, 1.26, _EDGENEXT_CODE)),
@@ -136,17 +135,17 @@ ROWS = {
     "ghostnet_v2_x1.0": _ghost("ghostnetv2_100", _GHOSTNET_V2, (16, 24, 40, 80, 160), 672, 960),
     "ghostnet_v2_x1.3": _ghost("ghostnetv2_130", _GHOSTNET_V2, (20, 32, 52, 104, 208), 872, 1248),
     "ghostnet_v2_x1.6": _ghost("ghostnetv2_160", _GHOSTNET_V2, (24, 40, 64, 128, 256), 1076, 1536),
-    "ghostnet_v3_x1.0": _ghost("ghostnetv3_100", _GHOSTNET_V3, (16, 24, 40, 80, 160), 672, 960),
-    "repghostnet_x0.5": _ghost("repghostnet_050", _REPGHOST, (8, 12, 20, 40, 80), 168, 480),
-    "repghostnet_x1.0": _ghost("repghostnet_100", _REPGHOST, (16, 24, 40, 80, 160), 336, 960),
-    "repghostnet_x1.3": _ghost("repghostnet_130", _REPGHOST, (20, 32, 52, 104, 208), 436, 1248),
-    "repghostnet_x2.0": _ghost("repghostnet_200", _REPGHOST, (32, 48, 80, 160, 320), 672, 1920),
+    "ghostnet_v3_x1.0": _ghost("ghostnetv3_100", _GHOSTNET_V3, (16, 24, 40, 80, 160), 672, 960, fuse=fuse_branches),
+    "repghostnet_x0.5": _ghost("repghostnet_050", _REPGHOST, (8, 12, 20, 40, 80), 168, 480, fuse=fuse_branches),
+    "repghostnet_x1.0": _ghost("repghostnet_100", _REPGHOST, (16, 24, 40, 80, 160), 336, 960, fuse=fuse_branches),
+    "repghostnet_x1.3": _ghost("repghostnet_130", _REPGHOST, (20, 32, 52, 104, 208), 436, 1248, fuse=fuse_branches),
+    "repghostnet_x2.0": _ghost("repghostnet_200", _REPGHOST, (32, 48, 80, 160, 320), 672, 1920, fuse=fuse_branches),
     "lcnet_x0.5": _lcnet("lcnet_050", 16, 1.9, 0.047),
     "lcnet_x0.75": _lcnet("lcnet_075", 24, 2.4, 0.099),
     "lcnet_x1.0": _lcnet("lcnet_100", 32, 3.0, 0.161),
-    "lcnet_v2_small": _stages("lcnetv2_small", _LCNET, _four(96)),
-    "lcnet_v2_base": _stages("lcnetv2_base", _LCNET, _four(128), **_published(6.6, 0.604, f"{_PADDLE}/PP-LCNetV2.md")),
-    "lcnet_v2_large": _stages("lcnetv2_large", _LCNET, _four(160)),
+    "lcnet_v2_small": _stages("lcnetv2_small", _LCNET, _four(96), fuse=fuse_branches),
+    "lcnet_v2_base": _stages("lcnetv2_base", _LCNET, _four(128), **_published(6.6, 0.604, f"{_PADDLE}/PP-LCNetV2.md"), fuse=fuse_branches),
+    "lcnet_v2_large": _stages("lcnetv2_large", _LCNET, _four(160), fuse=fuse_branches),
     "hgnet_v2_b0": _stages("hgnetv2_b0", _HGNET, (0, 64, 256, 512, 1024)),
     "hgnet_v2_b1": _stages("hgnetv2_b1", _HGNET, (0, 64, 256, 512, 1024)),
     "hgnet_v2_b2": _stages("hgnetv2_b2", _HGNET, (0, 96, 384, 768, 1536)),

@@ -5,11 +5,14 @@ from typing import Any
 
 import timm
 import torch
+from timm.utils import reparameterize_model
 from torch import nn
 
 from backbones.entry import Channels, Entry, Preprocessing, Taps
 from backbones.errors import UserError, did_you_mean
 
+fuse_branches = functools.partial(reparameterize_model, inplace=True)
+_FUSES = ("fuse", "reparameterize", "switch_to_deploy")  # what timm calls, of the modules that have it
 _PYRAMID = (4, 8, 16, 32)
 _DRY_RUN_SIDE = 320  # px
 
@@ -50,30 +53,37 @@ def read_timm_model(model: str) -> Entry:
         resolution = timm.get_pretrained_cfg(model).input_size[-1]
     except RuntimeError as error:
         raise UserError(f"timm {timm.__version__} cannot build {model!r}: {error}") from error
+    fuse = None
     try:
-        levels = _read_levels(model)
+        net = _build_on_meta(model)
+        if any(hasattr(module, method) for module in net.modules() for method in _FUSES):
+            fuse = fuse_branches
+        levels = _read_levels(net)
     except _UnfitError as error:
-        return timm_entry(model, f"timm's {model}", None, None, why_not=str(error), resolution=resolution)
+        return timm_entry(model, f"timm's {model}", None, None, why_not=str(error), resolution=resolution, fuse=fuse)
     channels = tuple(levels[stride]["num_chs"] if stride in levels else 0 for stride in (2, *_PYRAMID))
     taps = tuple((levels[stride]["module"], levels[stride]["num_chs"]) for stride in (16, 32))
-    return timm_entry(model, f"timm's {model}", channels, taps, resolution=resolution)
+    return timm_entry(model, f"timm's {model}", channels, taps, resolution=resolution, fuse=fuse)
 
 
 class _UnfitError(Exception):
     """Why a model cannot feed a detector."""
 
 
-def _read_levels(model: str) -> dict[int, dict]:
+def _build_on_meta(model: str) -> nn.Module:
+    try:
+        with torch.device("meta"):
+            return timm.create_model(model).eval()
+    except Exception as error:  # every model has its own for a device it does not take
+        raise _UnfitError(f"it cannot be built without memory ({_one_line(error)})") from error
+
+
+def _read_levels(net: nn.Module) -> dict[int, dict]:
     """Return stride -> timm's record of a feature map, for the maps that a dry run found to be as recorded.
 
     Raises:
         _UnfitError: there is no such record, or not every map is as recorded.
     """
-    try:
-        with torch.device("meta"):
-            net = timm.create_model(model).eval()
-    except Exception as error:  # every model has its own for a device it does not take
-        raise _UnfitError(f"it cannot be built without memory ({_one_line(error)})") from error
     info = getattr(net, "feature_info", None)
     dicts = info if isinstance(info, list) else info.get_dicts() if info else []
     levels = {level["reduction"]: level for level in dicts}

@@ -1,7 +1,8 @@
 """Parameters and multiply-adds of a config's model, by part; counted on the meta device, so in seconds and no memory.
 
 Conventions of the paper's tables: "FLOPs" are multiply-adds; SSDLite counts at 320x320 and Faster and Mask R-CNN at
-1280x800 with 1000 proposals through the box head; the mask head stands apart.
+1280x800 with 1000 proposals through the box head; the mask head stands apart. Re-parameterised networks are counted
+with their branches merged, as their papers count them.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from backbones.catalogue import build_network, fuse_network, is_fused
 from backbones.errors import UserError
 from benchmark.config.complete import complete_model
 from benchmark.config.load import config_name, load_config
@@ -35,10 +37,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Complexity:
-    """What a model costs at an input (N, C, H, W), by part; the totals leave the mask head's multiply-adds out."""
+    """What a model costs at an input (N, C, H, W), by part; the totals leave the mask head's multiply-adds out.
+
+    ``fused`` tells whether re-parameterised branches were merged before.
+    """
 
     input: tuple[int, int, int, int]
     parts: dict[str, Part]
+    fused: bool = False
 
     @property
     def params(self) -> int:
@@ -87,9 +93,10 @@ def detector_complexity(cfg: Config) -> Complexity:
     """Count a detector's config, completed by ``complete_model``."""
     model = build_skeleton(cfg).eval()
     with torch.device("meta"):
+        model.backbone.fuse()
         shape = (1, 3, *count_input(cfg))
         parts = _count_parts(model, torch.zeros(shape))
-    return Complexity(shape, parts)
+    return Complexity(shape, parts, is_fused(model.backbone.name))
 
 
 def config_rows(
@@ -105,6 +112,7 @@ def config_rows(
         complete_model(cfg)
         complexity = config_complexity(cfg)
         row = {"config": config_name(cfg), "input": "x".join(map(str, complexity.input[2:]))}
+        row |= {"branches": "merged"} if complexity.fused else {}
         row |= {"params": round(complexity.params / 1e6, 3), "multiply-adds": round(complexity.macs / 1e9, 3)}
         for name, part in complexity.parts.items():
             row |= {f"{name} params": round(part.params / 1e6, 3), f"{name} macs": round(part.macs / 1e9, 3)}
@@ -143,10 +151,8 @@ def _part(module: nn.Module, macs: int) -> Part:
 
 def classifier_complexity(name: str, resolution: int, num_classes: int = IMAGENET_CLASSES) -> Complexity:
     """Count a catalogue entry as a classifier, ImageNet's by default, at a square resolution in pixels."""
-    from backbones.catalogue import build_network
-
     shape = (1, 3, resolution, resolution)
     with torch.device("meta"):
-        net = build_network(name, num_classes).eval()
+        net = fuse_network(name, build_network(name, num_classes).eval())
         macs, _ = count_macs(lambda: net(torch.zeros(shape)))
-    return Complexity(shape, {"classifier": _part(net, macs)})
+    return Complexity(shape, {"classifier": _part(net, macs)}, is_fused(name))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from backbones.catalogue import build_network, find_entry
+from backbones.catalogue import build_network, find_entry, fuse_network, is_fused
 from backbones.errors import UserError
 from benchmark.config.complete import complete_model
 from benchmark.config.load import config_name, load_config
@@ -75,6 +75,7 @@ class _Subject:
 
     name: str
     timed: str
+    fused: bool
     images: Tensor
     run: Callable[[], Any]
     folding: tuple[int, int] | None
@@ -99,7 +100,7 @@ def latency_rows(records: Sequence[Latency]) -> list[dict[str, str]]:
     """Return one printable row per measurement."""
     return [
         {
-            "model": record.model,
+            "model": f"{record.model} (branches merged)" if record.fused else record.model,
             "timed": record.timed,
             "batch": str(record.input[0]),
             "input": f"{record.input[2]}x{record.input[3]}",
@@ -159,6 +160,7 @@ def measure_rounds(models: Sequence[str], settings: Settings) -> tuple[list[Late
                 precision=settings.precision,
                 memory_format=settings.memory_format,
                 compiled=settings.compile,
+                fused=subject.fused,
                 norms_folded=subject.folding and subject.folding[0],
                 norms_left=subject.folding and subject.folding[1],
                 warm_up=warm_up,
@@ -194,10 +196,10 @@ def _check(settings: Settings) -> None:
 def _prepare(name: str, settings: Settings) -> _Subject:
     before = torch.cuda.memory_allocated() if settings.device == "cuda" else 0
     if name.endswith(".py"):
-        name, timed, model, size = _from_config(Path(name), settings)
+        name, backbone, timed, model, size = _from_config(Path(name), settings)
     else:
         resolution = find_entry(name).resolution
-        timed, model, size = "classifier", build_network(name), (resolution, resolution)
+        backbone, timed, model, size = name, "classifier", _classifier(name), (resolution, resolution)
     memory_format = MEMORY_FORMATS[settings.memory_format]
     images = torch.randn(settings.batch_size, 3, *(settings.input or size))
     model = model.eval()
@@ -207,20 +209,25 @@ def _prepare(name: str, settings: Settings) -> _Subject:
     forward = torch.compile(model) if settings.compile else model
     run = _synchronised(lambda: forward(images), settings)
     _first_run(name, run, settings)
-    return _Subject(name, timed, images, run, folding, _gpu_memory(run, before, settings))
+    return _Subject(name, timed, is_fused(backbone), images, run, folding, _gpu_memory(run, before, settings))
 
 
-def _from_config(path: Path, settings: Settings) -> tuple[str, str, nn.Module, tuple[int, int]]:
-    """Return name, what is timed, the model, and its (height, width)."""
+def _from_config(path: Path, settings: Settings) -> tuple[str, str, str, nn.Module, tuple[int, int]]:
+    """Return name, backbone, what is timed, the model, and its (height, width)."""
     cfg = load_config(path, backbone=settings.backbone, dataset=settings.dataset)
-    size = count_input(cfg)
+    name, backbone, size = config_name(cfg), cfg.model.backbone.name, count_input(cfg)
     if TASKS[cfg.task].kind == "classifier":
-        return config_name(cfg), "classifier", build_network(cfg.model.backbone.name), size
+        return name, backbone, "classifier", _classifier(backbone), size
     complete_model(cfg)
-    detector = build_model(cfg)
+    detector = build_model(cfg).eval()
+    detector.backbone.fuse()
     if settings.with_postprocessing:
-        return config_name(cfg), "prediction", _Prediction(detector), size
-    return config_name(cfg), "network", _Network(detector), size
+        return name, backbone, "prediction", _Prediction(detector), size
+    return name, backbone, "network", _Network(detector), size
+
+
+def _classifier(backbone: str) -> nn.Module:
+    return fuse_network(backbone, build_network(backbone).eval())
 
 
 class _Network(nn.Module):

@@ -47,6 +47,7 @@ class Latency(_Record):
         input: (N, C, H, W).
         device: name of the GPU, or ``CPU``.
         threads: of the CPU.
+        fused: re-parameterised branches were merged before; files from before this was recorded have none of them.
         norms_folded: how many batch normalisations were folded, None without folding.
         norms_left: how many were not, because no convolution stands right before them.
         warm_up: rounds before the timed ones.
@@ -69,6 +70,7 @@ class Latency(_Record):
     precision: str
     memory_format: str
     compiled: bool
+    fused: bool = False
     norms_folded: int | None
     norms_left: int | None
     warm_up: int

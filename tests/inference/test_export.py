@@ -13,6 +13,7 @@ import pytest
 import torch
 from helpers import REPOSITORY, SMALL, build_detector, run_tool, small_config
 from PIL import Image
+from torch import nn
 from torchvision.ops import box_iou
 
 from backbones.errors import UserError
@@ -21,9 +22,21 @@ from benchmark.config.complete import complete_model
 from benchmark.config.load import load_config
 from benchmark.config.names import CONFIGS
 from benchmark.inference.export import onnx as module
+<<<<<<< HEAD
 from benchmark.inference.export.checked import TOLERANCE, DecodedSSDLite, compare, select
 from benchmark.inference.export.formats import FORMATS, Format, find_export
 from benchmark.inference.export.onnx import append_nms, export, session, to_onnx
+=======
+from benchmark.inference.export.onnx import (
+    TOLERANCE,
+    DecodedSSDLite,
+    append_nms,
+    compare,
+    export,
+    select,
+    to_onnx,
+)
+>>>>>>> refs/heads/zoo2
 from benchmark.inference.predict import Pictures, find_pictures
 
 CONFIG = CONFIGS / "ssdlite_mobilenet_v3_large.py"
@@ -129,6 +142,23 @@ def test_rexnet_with_sigmoid_scores_at_another_opset(randomise, samples):
     assert compare(decoded, samples[:1], session(to_onnx(decoded, 20))).within(TOLERANCE)
 
 
+def test_reparameterised_branches_are_merged_in_the_file(randomise, pictures, tmp_path):
+    options = Options(CONFIGS / "ssdlite.py", backbone="lcnet_v2_small")
+    cfg = load_config(options.config, backbone=options.backbone, pretrained="none")
+    complete_model(cfg)
+    detector = confident(build_detector(cfg), randomise)
+    torch.save({"state_dict": detector.state_dict(), "meta": {}}, tmp_path / "x.pth")
+    export(options, tmp_path / "x.pth", tmp_path / "x.onnx", pictures=pictures)
+    layers = sum(node.op_type == "Conv" for node in onnx.load(tmp_path / "x.onnx").graph.node)
+    assert layers < count_convolutions(detector)
+    detector.backbone.fuse()
+    assert layers == count_convolutions(detector)
+
+
+def count_convolutions(model: nn.Module) -> int:
+    return sum(isinstance(module, nn.Conv2d) for module in model.modules())
+
+
 def test_a_changed_weight_fails_the_comparison(raw, samples, randomise):
     detector = confident(build_detector(small_config()), randomise)
     decoded = DecodedSSDLite(detector, (320, 320)).eval()
@@ -155,13 +185,14 @@ def test_another_nms_fails_the_comparison(detector, raw, samples):
 
 
 def test_a_model_that_differs_is_not_written(checkpoint, pictures, tmp_path, monkeypatch, raw):
-    def spoil(decoded, opset):
+    def spoil(decoded):
         with torch.no_grad():
             for conv in decoded.detector.bbox_head.cls_convs:
                 conv[-1].weight *= 1.01
-        return raw
+        return decoded
 
-    monkeypatch.setattr(module, "to_onnx", spoil)
+    monkeypatch.setattr(module, "fused", spoil)
+    monkeypatch.setattr(module, "to_onnx", lambda decoded, opset: raw)
     with pytest.raises(UserError, match=r"differ on 3 pictures .* in scores.*\n.*own float32") as caught:
         export(Options(CONFIG, cfg_options=SMALL), checkpoint, tmp_path / "model.onnx", pictures=pictures)
     assert list(tmp_path.iterdir()) == []

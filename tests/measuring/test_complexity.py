@@ -6,7 +6,11 @@ from helpers import REPOSITORY, build_detector, run_tool, small_config
 from torch import nn
 
 from backbones.errors import UserError
+from benchmark.config.complete import complete_model
+from benchmark.config.load import load_config
+from benchmark.config.names import CONFIGS
 from benchmark.measuring.complexity import classifier_complexity, count_macs, detector_complexity
+from benchmark.models.build import build_skeleton
 from benchmark.reporting.paper.counts import compare_complexity
 
 
@@ -60,6 +64,23 @@ def test_classifiers(name, params, macs):
     found = classifier_complexity(name, 224)
     assert found.params / 1e6 == pytest.approx(params, abs=0.005)
     assert found.macs / 1e9 == pytest.approx(macs, abs=0.001)
+
+
+def test_reparameterised_networks_are_counted_as_their_papers_count_them():
+    found = classifier_complexity("mobileone_s0", 224)
+    assert (found.params, found.fused) == (2_078_504, True)  # unfused: 5.29M and 1.05B
+    assert found.macs / 1e9 == pytest.approx(0.275, abs=0.001)
+    assert not classifier_complexity("mobilenet_v3_small", 224).fused
+
+
+def test_a_detector_is_counted_with_its_branches_merged():
+    cfg = load_config(CONFIGS / "ssdlite.py", backbone="mobileone_s0")
+    complete_model(cfg)
+    complexity = detector_complexity(cfg)
+    assert complexity.fused
+    assert complexity.parts["backbone"].params < 2_078_504 - 1_024_000  # without the classifier
+    trained = sum(p.numel() for p in build_skeleton(cfg).backbone.parameters())
+    assert trained > 4e6
 
 
 def test_the_tool_prints_a_configs_parts():

@@ -60,6 +60,43 @@ def test_folded_backbone_gives_the_same_maps_at_its_taps(name):
         torch.testing.assert_close(new, old, rtol=1e-4, atol=1e-4)
 
 
+# One of every family with re-parameterised branches, and one of timm's that has no row.
+@pytest.mark.parametrize("taps", ["pyramid", "ssdlite"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fastvit_t8",
+        "repvit_m0_9",
+        "mobileone_s0",
+        "ghostnet_v3_x1.0",
+        "repghostnet_x0.5",
+        "lcnet_v2_small",
+        "timm:repvgg_a0",
+    ],
+)
+def test_a_fused_backbone_gives_the_same_maps_with_fewer_parameters(name, taps):
+    backbone, images = with_random_statistics(Backbone(name, taps)), torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        before, size = backbone(images), sum(p.numel() for p in backbone.parameters())
+        after = backbone.fuse()(images)
+    assert sum(p.numel() for p in backbone.parameters()) < size
+    for old, new in zip(before, after, strict=True):
+        assert (old - new).abs().max() <= 1e-5 * old.abs().max()
+
+
+def test_a_backbone_in_training_is_not_fused():
+    with pytest.raises(RuntimeError, match="eval mode"):
+        Backbone("lcnet_v2_small").train().fuse()
+
+
+def test_what_is_timed_of_a_reparameterised_network_is_the_fused_one():
+    config = str(ROOT / "configs" / "ssdlite.py")
+    models = [config, "repghostnet_x0.5", "mobilenet_v3_small"]
+    records = measure(models, Settings(threads=1, runs=1, input=(64, 64), backbone="repghostnet_x0.5"))
+    assert [record.fused for record in records] == [True, True, False]
+    assert latency_rows(records)[1]["model"] == "repghostnet_x0.5 (branches merged)"
+
+
 def test_norms_without_a_convolution_right_before_are_left():
     model = with_random_statistics(build_network("mixnet_m"))  # its mixed convolutions concatenate
     folded, left = fold_batch_norm(model, torch.randn(1, 3, 64, 64))

@@ -90,6 +90,7 @@ def export(
         UserError: not an SSDLite config, a missing package, pictures that cannot be read, or results that differ by
             more than the tolerance.
     """
+<<<<<<< HEAD
     cfg = read_config(options)
     _check_supported(cfg, opset, nms)
     source = prepare(cfg, checkpoint, out, pictures)
@@ -107,6 +108,34 @@ def export(
         runtime="onnxruntime",
         tolerance=tolerance,
     )
+=======
+    cfg = load_options(options)
+    _check_supported(cfg, options.config, opset, with_nms)
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder: give a file, such as {out / 'model.onnx'}.")
+    paths = find_pictures(pictures) if pictures else _validation_pictures(cfg)
+    pipeline = cfg.val_dataloader.dataset.pipeline
+    detector = load_detector(cfg, checkpoint)
+    width, height = next(step.scale for step in pipeline if step.type == "Resize")
+    decoded = DecodedSSDLite(detector, (height, width)).eval()
+    raw = to_onnx(fused(decoded), opset)
+    final = append_nms(raw, detector.test_cfg) if with_nms else None
+    read = Pictures(paths, pipeline)
+    differences = compare(decoded, track_progress(_samples(read), "checking", total=len(paths)), raw, final)
+    if not differences.within(tolerance):
+        own = rounding(decoded, _samples(read))
+        raise UserError(
+            f"onnxruntime and PyTorch differ on {len(paths)} pictures by up to {differences}, {tolerance:g} is "
+            f"allowed: {out} was not written.\nThe rounding of PyTorch's own float32 is {own}; if that explains it, "
+            "give a larger --tolerance."
+        )
+    model = final or raw
+    _describe(model, cfg, decoded)
+    content = model.SerializeToString()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, lambda temporary: temporary.write_bytes(content))
+    return Exported(opset, len(content), len(paths), differences)
+>>>>>>> refs/heads/zoo2
 
 
 def to_onnx(decoded: DecodedSSDLite, opset: int) -> "ModelProto":
@@ -139,6 +168,13 @@ def to_onnx(decoded: DecodedSSDLite, opset: int) -> "ModelProto":
         del node.metadata_props[:]  # source lines and paths of this machine
     onnx.checker.check_model(model)
     return model
+
+
+def fused(decoded: DecodedSSDLite) -> DecodedSSDLite:
+    """Return a copy whose backbone has its re-parameterised branches merged."""
+    merged = copy.deepcopy(decoded)
+    merged.detector.backbone.fuse()
+    return merged
 
 
 def append_nms(raw: "ModelProto", test_cfg: dict) -> "ModelProto":
