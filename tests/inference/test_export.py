@@ -22,21 +22,9 @@ from benchmark.config.complete import complete_model
 from benchmark.config.load import load_config
 from benchmark.config.names import CONFIGS
 from benchmark.inference.export import onnx as module
-<<<<<<< HEAD
 from benchmark.inference.export.checked import TOLERANCE, DecodedSSDLite, compare, select
 from benchmark.inference.export.formats import FORMATS, Format, find_export
 from benchmark.inference.export.onnx import append_nms, export, session, to_onnx
-=======
-from benchmark.inference.export.onnx import (
-    TOLERANCE,
-    DecodedSSDLite,
-    append_nms,
-    compare,
-    export,
-    select,
-    to_onnx,
-)
->>>>>>> refs/heads/zoo2
 from benchmark.inference.predict import Pictures, find_pictures
 
 CONFIG = CONFIGS / "ssdlite_mobilenet_v3_large.py"

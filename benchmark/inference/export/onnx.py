@@ -1,5 +1,6 @@
 """SSDLite as an ONNX file, which gets its name only after onnxruntime has given PyTorch's results on real pictures."""
 
+import copy
 import importlib.util
 import json
 import warnings
@@ -90,11 +91,10 @@ def export(
         UserError: not an SSDLite config, a missing package, pictures that cannot be read, or results that differ by
             more than the tolerance.
     """
-<<<<<<< HEAD
     cfg = read_config(options)
     _check_supported(cfg, opset, nms)
     source = prepare(cfg, checkpoint, out, pictures)
-    raw = to_onnx(source.decoded, opset)
+    raw = to_onnx(fused(source.decoded), opset)
     final = append_nms(raw, source.decoded.detector.test_cfg) if nms else None
     model, run, run_final = final or raw, session(raw), final and session(final)
     _describe(model, cfg, source.decoded)
@@ -108,34 +108,6 @@ def export(
         runtime="onnxruntime",
         tolerance=tolerance,
     )
-=======
-    cfg = load_options(options)
-    _check_supported(cfg, options.config, opset, with_nms)
-    if out.is_dir():
-        raise UserError(f"--out {out} is a folder: give a file, such as {out / 'model.onnx'}.")
-    paths = find_pictures(pictures) if pictures else _validation_pictures(cfg)
-    pipeline = cfg.val_dataloader.dataset.pipeline
-    detector = load_detector(cfg, checkpoint)
-    width, height = next(step.scale for step in pipeline if step.type == "Resize")
-    decoded = DecodedSSDLite(detector, (height, width)).eval()
-    raw = to_onnx(fused(decoded), opset)
-    final = append_nms(raw, detector.test_cfg) if with_nms else None
-    read = Pictures(paths, pipeline)
-    differences = compare(decoded, track_progress(_samples(read), "checking", total=len(paths)), raw, final)
-    if not differences.within(tolerance):
-        own = rounding(decoded, _samples(read))
-        raise UserError(
-            f"onnxruntime and PyTorch differ on {len(paths)} pictures by up to {differences}, {tolerance:g} is "
-            f"allowed: {out} was not written.\nThe rounding of PyTorch's own float32 is {own}; if that explains it, "
-            "give a larger --tolerance."
-        )
-    model = final or raw
-    _describe(model, cfg, decoded)
-    content = model.SerializeToString()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, lambda temporary: temporary.write_bytes(content))
-    return Exported(opset, len(content), len(paths), differences)
->>>>>>> refs/heads/zoo2
 
 
 def to_onnx(decoded: DecodedSSDLite, opset: int) -> "ModelProto":
