@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from benchmark.cli import Parser, add_data_root, run, whole_number
-from benchmark.reporting.paper.tables import TABLES
+from benchmark.reporting.paper.tables import TABLES, table_number
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
 
     from benchmark.reporting.reproduce import read_state, render, run_table, state_json
 
-    number, problems = int(args.table.removeprefix("table")), []
+    number, problems = table_number(args.table), []
     if args.run:
         problems = run_table(
             number,
