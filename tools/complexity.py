@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from benchmark.cli import Parser, add_config_choices, run
-from benchmark.reporting.paper.tables import TABLES
+from benchmark.reporting.paper.tables import TABLES, table_number
 
 
 def make_parser() -> Parser:
@@ -12,7 +12,7 @@ def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("configs", type=Path, nargs="*", metavar="CONFIG", help="default: the leaves of configs/")
     add_config_choices(parser)
-    parser.add_argument("--table", type=int, choices=sorted(TABLES), help="a table of the paper")
+    parser.add_argument("--table", type=table_number, choices=TABLES, help="a table of the paper")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -27,11 +27,20 @@ def main() -> None:
     from tabulate import tabulate
 
     from benchmark.measuring.complexity import config_rows
-    from benchmark.reporting.paper.counts import compare_complexity, complexity_rows, describe_table
+    from benchmark.reporting.paper.counts import (
+        cell_rows,
+        compare_complexity,
+        complexity_rows,
+        describe_cells,
+        describe_table,
+    )
 
     if args.table is None:
         rows = config_rows(args.configs, backbone=args.backbone, dataset=args.dataset)
         footer = "Params in millions, multiply-adds in billions at the input (H x W)."
+    elif TABLES[args.table].footnotes:
+        rows = cell_rows(args.table)
+        footer = describe_cells(args.table, rows)
     else:
         rows, footer = complexity_rows(compare_complexity(args.table)), describe_table(args.table)
     print(

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmark.cli import Parser, add_data_root, run, whole_number
-from benchmark.reporting.paper.tables import TABLES
+from benchmark.reporting.paper.tables import TABLES, table_number
 
 
 def make_parser() -> Parser:
@@ -44,7 +44,7 @@ def main() -> None:
 
     from benchmark.reporting.reproduce import read_state, render, run_table, state_json
 
-    number, problems = int(args.table.removeprefix("table")), []
+    number, problems = table_number(args.table), []
     if args.run:
         problems = run_table(
             number,

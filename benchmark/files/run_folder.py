@@ -116,7 +116,7 @@ def sweep_of(folder: Path) -> Path | None:
     return None
 
 
-def table_folder(folder: Path, number: int) -> Path:
+def table_folder(folder: Path, number: int | str) -> Path:
     """Return the place of what the reproduction of a table measures."""
     return folder / REPRODUCED / f"table{number}"
 

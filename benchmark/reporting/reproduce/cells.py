@@ -9,7 +9,7 @@ from typing import Literal
 
 from benchmark.records.figures import COSTS, FIGURES, headings
 from benchmark.reporting.paper.printed import COST_COLUMNS, paper_column
-from benchmark.reporting.paper.tables import CLEARLY_OVER_1, TABLES, read_table
+from benchmark.reporting.paper.tables import CLEARLY_OVER_1, TABLES, TableNumber, read_table
 
 _COUNT_DIGITS = 3  # one more than the paper's
 
@@ -29,7 +29,7 @@ class Column:
 
     name: str
     heading: str
-    kind: Literal["accuracy", "count", "time"]
+    kind: Literal["accuracy", "count", "structure", "time"]
     key: str
     scale: float = 1
     digits: int = 1
@@ -72,7 +72,7 @@ class Cell:
         column: what it is a figure of.
         config: what trains the row, None where nothing does.
         printed: as the paper has it, empty where it prints nothing.
-        ours: in the paper's unit, None where it is not measured.
+        ours: in the paper's unit, text of a structure; None where it is not measured.
         runs: how many measurements ours is the mean of.
         tolerance: how far ours may lie from the printed figure, None where they are not compared.
         command: what measures it, None where nothing here does.
@@ -83,7 +83,7 @@ class Cell:
     column: Column
     config: Path | None
     printed: str
-    ours: float | None
+    ours: float | str | None
     runs: int
     tolerance: float | None
     verdict: Verdict
@@ -92,7 +92,9 @@ class Cell:
     @property
     def difference(self) -> float | None:
         """Ours minus the paper's."""
-        return round(self.ours - float(self.printed), 6) if self.printed and self.ours is not None else None
+        if not self.printed or self.ours is None or self.column.kind == "structure":
+            return None
+        return round(self.ours - float(self.printed), 6)
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class State:
         problems: files and folders that cannot be read.
     """
 
-    number: int
+    number: TableNumber
     rows: int
     cells: tuple[Cell, ...]
     ratios: tuple[Ratio, ...]
@@ -141,7 +143,7 @@ class State:
         return Counter(part.verdict for part in (*self.cells, *self.ratios))[Verdict.OUTSIDE]
 
 
-def columns(number: int) -> list[Column]:
+def columns(number: TableNumber) -> list[Column]:
     """Return the columns of a table that hold figures to measure, printed or added: accuracy, counts, times."""
     header = list(read_table(number)[0])
     names = {column: key for key in FIGURES if (column := paper_column(key, header))}
@@ -156,5 +158,6 @@ def columns(number: int) -> list[Column]:
             for figure, heading in zip(COSTS.values(), headings([*COSTS.values()]), strict=True)
             if COST_COLUMNS[figure.key] in header
         ),
+        *(Column(name, name, "structure", name) for name in TABLES[number].structure),
         *(column for column in _TIMES if TABLES[number].timed or column.name in header),
     ]

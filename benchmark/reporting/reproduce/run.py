@@ -15,7 +15,7 @@ from benchmark.measuring.latency import Settings, measure
 from benchmark.preflight import check_data
 from benchmark.records.latency import LatencyFile
 from benchmark.reporting.paper.ratios import paper_ratios
-from benchmark.reporting.paper.tables import PAIRED_TABLE, TABLES
+from benchmark.reporting.paper.tables import PAIRED_TABLE, TABLES, TableNumber
 from benchmark.reporting.reproduce.cells import TIMED, Verdict
 from benchmark.reporting.reproduce.state import read_state, recipe_images
 from benchmark.training.processes import is_main
@@ -23,7 +23,7 @@ from benchmark.training.train import train
 
 
 def run_table(
-    number: int,
+    number: TableNumber,
     folders: Sequence[Path],
     *,
     data_root: Path | None = None,
@@ -61,14 +61,14 @@ def run_table(
     return [f"{', '.join(names)}: {problem}" for problem, names in problems.items()]
 
 
-def _untrained(number: int, folders: Sequence[Path]) -> list[Path]:
+def _untrained(number: TableNumber, folders: Sequence[Path]) -> list[Path]:
     """Return the configs of the rows that have no accuracy at all."""
     cells = [cell for cell in read_state(number, folders).cells if cell.config and cell.column.kind == "accuracy"]
     measured = {cell.config for cell in cells if cell.ours is not None}
     return [config for config in dict.fromkeys(cell.config for cell in cells) if config not in measured]
 
 
-def _measure_times(number: int, folders: Sequence[Path], threads: int | None) -> None:
+def _measure_times(number: TableNumber, folders: Sequence[Path], threads: int | None) -> None:
     """Measure the times that are missing; a row of the paired table is timed with that one, and only once."""
     for column, timed in TIMED.items():
         if timed.device == "cuda" and not torch.cuda.is_available():

@@ -18,9 +18,18 @@ from benchmark.measuring.complexity import Complexity
 from benchmark.records.latency import Latency, Pair
 from benchmark.records.result import Result
 from benchmark.records.runs import Run, find_runs
+from benchmark.reporting.paper.blocks import read_architecture, structure
 from benchmark.reporting.paper.counts import compare_complexity, row_config
 from benchmark.reporting.paper.printed import is_on_data
-from benchmark.reporting.paper.tables import PAIRED_TABLE, Row, classifier_side, read_table, tolerance
+from benchmark.reporting.paper.tables import (
+    PAIRED_TABLE,
+    Row,
+    TableNumber,
+    classifier_side,
+    find_table,
+    read_table,
+    tolerance,
+)
 from benchmark.reporting.reproduce.cells import TIMED, Cell, Column, Ratio, State, Timed, Verdict, columns
 
 _SAME_LENGTH = 0.1  # by what part of the recipe's images a training may be longer or shorter
@@ -28,22 +37,25 @@ _SAME_LENGTH = 0.1  # by what part of the recipe's images a training may be long
 
 @dataclass(frozen=True)
 class _Measured:
-    """What is measured of a row: its runs, one per seed; its count; its times by column."""
+    """What is measured of a row: its runs, one per seed; its count; its stem and blocks and its times by column."""
 
     results: Sequence[Result]
     complexity: Complexity | None
+    structure: Mapping[str, str]
     times: Mapping[str, Latency]
 
-    def values(self, column: Column) -> list[float]:
+    def values(self, column: Column) -> list[float] | list[str]:
         """Return the measurements of a column, in the unit of our results."""
         if column.kind == "accuracy":
             return [value for result in self.results if (value := result.metrics.get(column.key)) is not None]
+        if column.kind == "structure":
+            return [self.structure[column.key]] if self.structure else []
         if column.kind == "count":
             return [getattr(self.complexity, column.key)] if self.complexity else []
         return [getattr(self.times[column.name], column.key)] if column.name in self.times else []
 
 
-def read_state(number: int, folders: Sequence[Path], data_root: Path | None = None) -> State:
+def read_state(number: TableNumber, folders: Sequence[Path], data_root: Path | None = None) -> State:
     """Compare every cell of a table with ours.
 
     Args:
@@ -64,6 +76,7 @@ def read_state(number: int, folders: Sequence[Path], data_root: Path | None = No
         measured = _Measured(
             [run.result for run in runs],
             next(counts).ours if row["backbone"] else None,
+            _structure(number, row),
             {column: own for column, chosen in times.items() if (own := chosen.get(_model(row)))},
         )
         commands = _commands(number, row, cfg, data_root)
@@ -121,6 +134,13 @@ def _why_not(result: Result, cfg: Config) -> str | None:
     return None
 
 
+def _structure(number: TableNumber, row: Row) -> dict[str, str]:
+    """Return stem and blocks of a row's network, where its table prints them and the catalogue has it."""
+    if not (find_table(number).structure and row["backbone"]):
+        return {}
+    return structure(row, read_architecture(row["backbone"], classifier_side(row)))
+
+
 def _model(row: Row) -> tuple[str, int]:
     """Return what is timed of a row: backbone, and side of its images in pixels."""
     return row["backbone"], classifier_side(row)
@@ -149,16 +169,23 @@ def _describe(times: Mapping[tuple[str, int], Latency]) -> str:
     return f"{text}; the medians of {', '.join(unstable)} still moved when the warm-up ended" if unstable else text
 
 
-def _cell(number: int, row: Row, column: Column, values: Sequence[float], commands: Mapping[str, str]) -> Cell:
+def _cell(
+    number: TableNumber, row: Row, column: Column, values: Sequence[float | str], commands: Mapping[str, str]
+) -> Cell:
     printed = row.get(column.name, "")
-    comparable = printed and column.kind in commands and column.kind != "time"
+    numbers = column.kind in ("accuracy", "count")
+    comparable = printed and column.kind in commands and numbers
+    if column.kind == "structure":
+        ours = values[0] if values else None
+    else:
+        ours = fmean(values) / column.scale if values else None
     cell = Cell(
         row=f"{row['label']}, {row['dataset']}" if "dataset" in row else row["label"],
         backbone=row["backbone"],
         column=column,
         config=row_config(number, row),
         printed=printed,
-        ours=fmean(values) / column.scale if values else None,
+        ours=ours,
         runs=len(values),
         tolerance=tolerance(number, row, column.name) if comparable else None,
         verdict=Verdict.MISSING,
@@ -176,12 +203,14 @@ def _verdict(cell: Cell) -> Verdict:
         return Verdict.MISSING
     if not cell.printed:
         return Verdict.NOT_PRINTED
+    if cell.column.kind == "structure":
+        return Verdict.OK if cell.ours == cell.printed else Verdict.OUTSIDE
     if cell.tolerance is None:
         return Verdict.NOT_COMPARED
     return Verdict.OK if abs(cell.difference) <= cell.tolerance else Verdict.OUTSIDE
 
 
-def _commands(number: int, row: Row, cfg: Config | None, data_root: Path | None) -> dict[str, str]:
+def _commands(number: TableNumber, row: Row, cfg: Config | None, data_root: Path | None) -> dict[str, str]:
     """Return the command lines that measure a row, by kind of figure; for times on a GPU by column."""
     if not row["backbone"]:
         return {}
@@ -189,7 +218,8 @@ def _commands(number: int, row: Row, cfg: Config | None, data_root: Path | None)
     on_gpu = {
         column: f"{times}  # on a machine with a GPU" for column, timed in TIMED.items() if timed.device == "cuda"
     }
-    commands = {"count": f"python tools/complexity.py --table {number}", "time": times, **on_gpu}
+    count = f"python tools/complexity.py --table {number}"
+    commands = {"count": count, "structure": count, "time": times, **on_gpu}
     return commands | ({"accuracy": _training_command(cfg, data_root)} if cfg else {})
 
 

@@ -54,7 +54,7 @@ def state_json(state: State) -> dict[str, Any]:
                 "row": cell.row,
                 "backbone": cell.backbone or None,
                 "figure": cell.column.heading,
-                "printed": float(cell.printed) if cell.printed else None,
+                "printed": _printed(cell),
                 "ours": cell.ours,
                 "runs": cell.runs,
                 "difference": cell.difference,
@@ -72,6 +72,10 @@ def state_json(state: State) -> dict[str, Any]:
     }
 
 
+def _printed(cell: Cell) -> float | str | None:
+    return cell.printed if cell.column.kind == "structure" else float(cell.printed) if cell.printed else None
+
+
 def _counts(state: State) -> dict[str, int]:
     verdicts = Counter(cell.verdict for cell in state.cells)
     measured = sum(cell.ours is not None for cell in state.cells)
@@ -87,16 +91,22 @@ def _counts(state: State) -> dict[str, int]:
 
 def _cell_row(cell: Cell) -> dict[str, str]:
     digits = cell.column.digits
-    seeds = f" (mean of {cell.runs})" if cell.runs > 1 else ""
     return {
         "row": cell.row,
         "figure": cell.column.heading,
         "in the paper": cell.printed or "not printed",
-        "ours": _NOTHING if cell.ours is None else f"{cell.ours:.{digits}f}{seeds}",
+        "ours": _ours(cell),
         "difference": _NOTHING if cell.difference is None else f"{cell.difference:+z.{digits}f}",
         "tolerance": _NOTHING if cell.tolerance is None else f"{cell.tolerance:.3g}",
         "verdict": cell.verdict,
     }
+
+
+def _ours(cell: Cell) -> str:
+    if cell.ours is None or cell.column.kind == "structure":
+        return cell.ours or _NOTHING
+    seeds = f" (mean of {cell.runs})" if cell.runs > 1 else ""
+    return f"{cell.ours:.{cell.column.digits}f}{seeds}"
 
 
 def _ratio_rows(state: State) -> list[dict[str, str]]:
@@ -142,4 +152,5 @@ def _notes(state: State) -> str:
             "A training line is for one process at the recipe's batch. On 8 GPUs: torchrun --nproc_per_node=8 in place "
             "of python, and no --batch-size."
         )
+    notes += [f"{row}, {column}: {text}." for (row, column), text in table.footnotes.items()]
     return "\n".join(filter(None, (*notes, table.note)))
