@@ -182,7 +182,7 @@ def check_arguments(cfg: Config) -> None:
     """Check that every class takes what the config gives it; everything must be registered.
 
     Raises:
-        UserError: an argument that a class and its bases do not take.
+        UserError: an unknown type, or an argument that a class and its bases do not take.
     """
     import mmdet.registry
     import mmengine.registry
@@ -191,6 +191,9 @@ def check_arguments(cfg: Config) -> None:
         for place, node in _typed(cfg.get(part), part):
             places = [getattr(mmdet.registry, name, None) or getattr(mmengine.registry, name) for name in registries]
             classes = [found for registry in places if (found := registry.get(node["type"]))]
+            if not classes and part != "model":  # whose functions and layers have registries of their own
+                known = {name for registry in places for name in registry.module_dict}
+                raise UserError(f"{place}: unknown type {node['type']!r}.{did_you_mean(node['type'], known)}")
             taken = set().union(*map(_arguments, classes))
             for key in node if classes and "**" not in taken else ():
                 if key not in taken | _NO_ARGUMENTS:
