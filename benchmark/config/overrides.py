@@ -83,6 +83,7 @@ _REGISTRIES = {
     "log_processor": ("LOG_PROCESSORS",),
     "visualizer": ("VISUALIZERS", "VISBACKENDS"),
 }
+_REGISTERED = ("optim_wrapper", "param_scheduler")  # the parts whose every type is in its registries by then
 # MMEngine takes these out before it builds.
 _NO_ARGUMENTS = {"type", "_scope_", "priority", "convert_to_iter_based", "constructor", "paramwise_cfg"}
 
@@ -191,7 +192,7 @@ def check_arguments(cfg: Config) -> None:
         for place, node in _typed(cfg.get(part), part):
             places = [getattr(mmdet.registry, name, None) or getattr(mmengine.registry, name) for name in registries]
             classes = [found for registry in places if (found := registry.get(node["type"]))]
-            if not classes and part != "model":  # whose functions and layers have registries of their own
+            if not classes and part in _REGISTERED:
                 known = {name for registry in places for name in registry.module_dict}
                 raise UserError(f"{place}: unknown type {node['type']!r}.{did_you_mean(node['type'], known)}")
             taken = set().union(*map(_arguments, classes))
