@@ -55,6 +55,9 @@ test-fast: $(STAMP) ## run the tests that take seconds
 kills: $(STAMP)  ## kill short trainings 20 times each and compare them with ones left alone (about 10 minutes)
 	PYTHONPATH=.:tests:dev OMP_NUM_THREADS=1 $(BIN)/python dev/kills.py --kills 20
 
+hostile: $(STAMP) ## draw hostile command lines of all tools for 10 minutes: count and findings
+	OMP_NUM_THREADS=1 PYTHONPATH=.:tests $(BIN)/python dev/hostile.py --minutes 10
+
 golden: $(STAMP) ## record params and multiply-adds and the leaderboards' output anew: read the diff
 	$(BIN)/python dev/golden.py complexity leaderboard
 

@@ -47,10 +47,16 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, and whose help says the defaults."""
+    """A parser whose errors are one line, whose help says the defaults, and that takes options anywhere."""
 
     def __init__(self, description: str | None) -> None:
         super().__init__(description=description, formatter_class=_Help)
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Parse arguments, options and positional ones in any order: ``table5 --run DIR``, too."""
+        return self.parse_intermixed_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """End with status 2."""

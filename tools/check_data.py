@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 
+from backbones.errors import did_you_mean
 from benchmark.cli import Parser, add_config_changes, add_data_root, run
 from benchmark.data.layouts import LAYOUTS
 
@@ -35,6 +36,9 @@ def main() -> None:
     from benchmark.config.load import DATA_CONFIGS, load_config, load_data_config
     from benchmark.preflight import Depth, Preflight, table_row
 
+    if not (name in DATA_CONFIGS or name.endswith(".py") or Path(name).exists()):
+        known = f"{did_you_mean(name, DATA_CONFIGS)} Known: {', '.join(DATA_CONFIGS)}"
+        parser.error(f"no data set and no config is called {name!r}.{known}")
     changes = {key: args.pop(key) for key in ("backbone", "dataset", "demo")} | {"options": args.pop("cfg_options")}
     if name in DATA_CONFIGS and any(changes.values()):
         parser.error("--backbone, --dataset, --demo and --cfg-options belong to a config, not to a data set's name")

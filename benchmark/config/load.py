@@ -62,7 +62,7 @@ def load_config(
     root = data_root or (None if demo else os.environ.get("DATA_ROOT"))
 
     def assemble(overrides: Mapping[str, Any]) -> Config:
-        names = names_of_files(overrides)
+        names = made | names_of_files(overrides)
         cfg = read(path, names)
         if demo:
             lay_demo(cfg, names)
@@ -78,6 +78,7 @@ def load_config(
 
     with as_user_errors(str(path)):
         overrides = parse_options(options, chosen)
+        made = _made_images(Path(root), overrides) if demo and root else {}
         known = assigned_names(path) | (assigned_names(demo_overlay(own.task)) if demo else set())
         check_names(names_of_files(overrides), own, known)
         cfg = assemble(overrides)
@@ -127,6 +128,13 @@ def _read_own(path: Path, dataset: str | None) -> Config:
     if "template" in own and "dataset" not in own:
         raise UserError(f"{path} is a template without a data set: give --dataset {'|'.join(list_datasets(path))}.")
     return own
+
+
+def _made_images(root: Path, overrides: Mapping[str, Any]) -> dict[str, int]:
+    """Return the numbers of pictures of demo data that are there, but for those that the command line gives."""
+    from benchmark.data.demo.pictures import made_images  # takes pycocotools with it
+
+    return {key: count for key, count in made_images(root).items() if key not in overrides}
 
 
 def _backbone(cfg: Config) -> str:

@@ -83,6 +83,7 @@ _REGISTRIES = {
     "log_processor": ("LOG_PROCESSORS",),
     "visualizer": ("VISUALIZERS", "VISBACKENDS"),
 }
+_REGISTERED = ("optim_wrapper", "param_scheduler")  # the parts whose every type is in its registries by then
 # MMEngine takes these out before it builds.
 _NO_ARGUMENTS = {"type", "_scope_", "priority", "convert_to_iter_based", "constructor", "paramwise_cfg"}
 
@@ -182,7 +183,7 @@ def check_arguments(cfg: Config) -> None:
     """Check that every class takes what the config gives it; everything must be registered.
 
     Raises:
-        UserError: an argument that a class and its bases do not take.
+        UserError: an unknown type, or an argument that a class and its bases do not take.
     """
     import mmdet.registry
     import mmengine.registry
@@ -191,6 +192,9 @@ def check_arguments(cfg: Config) -> None:
         for place, node in _typed(cfg.get(part), part):
             places = [getattr(mmdet.registry, name, None) or getattr(mmengine.registry, name) for name in registries]
             classes = [found for registry in places if (found := registry.get(node["type"]))]
+            if not classes and part in _REGISTERED:
+                known = {name for registry in places for name in registry.module_dict}
+                raise UserError(f"{place}: unknown type {node['type']!r}.{did_you_mean(node['type'], known)}")
             taken = set().union(*map(_arguments, classes))
             for key in node if classes and "**" not in taken else ():
                 if key not in taken | _NO_ARGUMENTS:

@@ -128,6 +128,8 @@ def predict(
         raise UserError(f"--batch-size takes a number of pictures from 1, found {cfg.val_dataloader.batch_size}.")
     device = check_precision(options.precision, None if device == "auto" else device)
     _check_out(source, out)
+    if options.data_root and not options.data_root.is_dir():
+        raise UserError(f"Data folder not found: {options.data_root}. Leave --data-root out, or give another one.")
     paths = find_pictures(source, leave_out=out)
     root = source if source.is_dir() else source.parent
     targets = _targets(paths, root, out)

@@ -69,8 +69,10 @@ def missing_files(folder: Path, names: Sequence[str]) -> list[str]:
     # One listing a folder: asking for each of 118 000 files takes minutes on a network disk.
     present = set()
     for sub in {os.path.dirname(name) for name in names}:
-        with contextlib.suppress(OSError, ValueError):  # no folder, or no name of one
-            present |= {os.path.normpath(os.path.join(sub, name)) for name in os.listdir(os.path.join(folder, sub))}
+        # A sub that is no folder, or no name of one, raises.
+        with contextlib.suppress(OSError, ValueError), os.scandir(os.path.join(folder, sub)) as found:
+            files = (entry.name for entry in found if not entry.is_dir(follow_symlinks=False))
+            present |= {os.path.normpath(os.path.join(sub, name)) for name in files}
     return [name for name in names if os.path.normpath(name) not in present]
 
 

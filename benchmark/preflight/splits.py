@@ -79,8 +79,8 @@ def _check_coco(dataset: ConfigDict, use: Use, depth: Depth) -> Rows:
         yield Row(name, "annotation file", "error", None, (), str(error))
         return None
     classes = tuple(dataset.metainfo.classes)
-    yield _check_classes(name, path, found.column("categories", "name"), classes)
     yield from check_annotations(found, name, path, training=use.training)
+    yield _check_classes(name, path, found.column("categories", "name"), classes)
     if use.masks or depth > Depth.QUICK:
         yield from check_masks(found, name, path, needed=use.masks)
     yield from _check_images(name, path, found, use, dataset.get("filter_cfg") or {})

@@ -1,8 +1,9 @@
 """What a run leaves behind: its result, what the figures were counted from, and pictures."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
 
@@ -114,9 +115,16 @@ def _draw(folder: Path, cfg: Config, detections: Sequence[dict], count: int) -> 
     for image in truth["images"][:count]:
         own = [detection for detection in detections if detection["image_id"] == image["id"]]
         picture = draw_detections(root / dataset.data_prefix.img / image["file_name"], own, names, SCORE_DRAWN)
-        save_drawn(picture, folder / DRAWN / f"{image['file_name']}.png")
+        save_drawn(picture, folder / DRAWN / f"{_place(image)}.png")
         drawn.append(picture)
     save_drawn(contact_sheet(drawn), folder / SHEET)
+
+
+def _place(image: Mapping[str, Any]) -> str:
+    """Return where a picture is drawn: at its place in the data set or, if it lies outside, at its id."""
+    place = os.path.normpath(image["file_name"])
+    outside = os.path.isabs(place) or place.startswith("..")
+    return f"image_{image['id']}" if outside else place
 
 
 def _cost(runner: "BenchmarkRunner") -> CostHook:

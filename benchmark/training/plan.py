@@ -118,6 +118,7 @@ def plan_training(
     found = _prepare_data(cfg, DATALOADERS)
     cfg.optim_wrapper.type, cfg.optim_wrapper.precision = "AutocastOptimWrapper", options.precision
     complexity = _complete(cfg, options.launcher, work_dir)
+    _check_saving(cfg)
     _check_room(cfg, complexity.params)
     record: dict[str, Any] = {}
     if found:
@@ -273,6 +274,13 @@ def _check_classes(trained: Mapping[str, Any], cfg: Config) -> None:
             f"The checkpoint was trained on {trained.get('name', 'another data set')} ({found} classes), the "
             f"config is for {cfg.dataset_name} ({expected} classes): give the checkpoint's own config."
         )
+
+
+def _check_saving(cfg: Config) -> None:
+    """Refuse an interval between checkpoints that is none."""
+    from benchmark.training.saving import parse_interval  # takes PyTorch with it
+
+    parse_interval(cfg.default_hooks.checkpoint.interval)
 
 
 def _check_room(cfg: Config, params: int) -> None:

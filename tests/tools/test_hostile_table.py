@@ -3,23 +3,29 @@
 A new tool is in it by being in tools/. A row applies to the tools that take its arguments.
 """
 
+import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hostile import (
+from hostile_world import (
     CHECKPOINTS,
     DETECTIONS,
     TOOLS,
     arguments_of,
     call,
+    closed_output,
     command_line,
     complaint,
     fingerprint,
+    full_output,
+    load_tool,
     make_world,
 )
+from PIL import Image
 
 from benchmark.config.names import CONFIGS
 
@@ -79,7 +85,7 @@ NAMES = [
     Row("unknown config", "absent.py", {"config": "absent.py"}),
     Row("config is a folder", "folder", {"config": "{w}/folder"}),
     Row("config is no config", "file", {"config": "{w}/file"}),
-    Row("unknown data", "cocoo", {"data": "cocoo", "backbone": None}),
+    Row("unknown data", "Did you mean 'coco'", {"data": "cocoo", "backbone": None}),
     Row("unknown model", "nothing", {"models": "nothing", "backbone": None}),
     Row("unknown table", "table0", {"table": "table0"}, tools=("reproduce",)),
     Row("slurm without slurm", "SLURM", {"launcher": "slurm"}),
@@ -117,7 +123,7 @@ OUTPUTS = [
     Row("--confusion below a file", "{w}/file", {"confusion": "{w}/file/x"}, tools=("eval_finegrained",)),
     Row("--work-dir is a file", "file", {"work_dir": "{w}/file"}),
     Row("--work-dir below a file", "file/x", {"work_dir": "{w}/file/x"}),
-    Row("--work-dir in /proc", "/proc/nowhere", {"work_dir": "/proc/nowhere/x"}),
+    Row("--work-dir in /proc", "/proc", {"work_dir": "/proc/nowhere/x"}),
     Row("data below a file", "file/x", {"root": "{w}/file/x"}),
     Row("data in /proc", "/proc/nowhere", {"root": "/proc/nowhere"}),
     Row("data over others", "folder", {"root": "{w}/folder"}),
@@ -152,10 +158,16 @@ def world(tmp_path_factory) -> Path:
     return make_world(tmp_path_factory.mktemp("world"))
 
 
-CASES = [pytest.param(tool, row, id=f"{tool}: {row.name}") for tool in TOOLS for row in TABLE if row.applies(tool)]
+SLOW = {("export", "--out is /dev/full")}  # the whole work comes first
+CASES = [
+    pytest.param(tool, row, id=f"{tool}: {row.name}", marks=[pytest.mark.slow] if (tool, row.name) in SLOW else [])
+    for tool in TOOLS
+    for row in TABLE
+    if row.applies(tool)
+]
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("tool", "row"), CASES)
 def test_what_cannot_be_is_refused_in_a_line_and_changes_nothing(tool, row, world, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -168,3 +180,117 @@ def test_what_cannot_be_is_refused_in_a_line_and_changes_nothing(tool, row, worl
         shutil.rmtree(world / "new_run", ignore_errors=True)
     assert fingerprint(world) == before
     assert fingerprint(tmp_path) == {}
+
+
+# Standard output.
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_full_disk_behind_standard_output_is_an_error(tool):
+    with full_output() as out:
+        outcome = call(tool, ["--help"], out)
+    assert outcome.status == 1
+    assert "No space left" in outcome.err and len(outcome.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_closed_standard_output_ends_a_tool_without_a_word(tool):
+    with closed_output() as out:
+        outcome = call(tool, ["--help"], out)
+    assert (outcome.status, outcome.err) == (141, "")
+
+
+# Files with a picture's name that are none.
+
+
+@pytest.fixture
+def odd_data(tmp_path) -> Path:
+    """Demo data of which the first pictures are a pipe, a device, a folder and an empty file."""
+    from benchmark.data.demo.pictures import make_demo_data
+
+    root = make_demo_data(tmp_path / "data", train_images=6, val_images=6)
+    for split in ("train2017", "val2017"):
+        pipe, device, folder, empty, *_ = sorted((root / split).glob("*.jpg"))
+        for path in (pipe, device, folder, empty):
+            path.unlink()
+        os.mkfifo(pipe)
+        device.symlink_to("/dev/zero")
+        folder.mkdir()
+        empty.touch()
+    return root
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("depth", [(), ("--decode",)])
+def test_check_data_names_what_is_no_picture(odd_data, depth):
+    arguments = ["configs/ssdlite_rexnet_x1.0.py", "--demo", "--data-root", str(odd_data), "--json", *depth]
+    outcome = call("check_data", arguments)
+    rows = json.loads(outcome.out)
+    (unreadable,) = [row for row in rows if row["split"] == "val2017" and row["check"].endswith("cannot be read")]
+    assert outcome.status == 1 and unreadable["status"] == "error" and unreadable["count"] == 2
+    assert "pipe or a device" in str(unreadable["examples"])
+    assert "1 of 6 image files are missing" in outcome.err
+
+
+@pytest.mark.timeout(60)
+def test_predict_names_and_skips_what_is_no_picture(world, odd_data, tmp_path):
+    Image.new("RGB", (40, 30)).save(odd_data / "val2017/upright.jpg")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (40, 30)).save(odd_data / "val2017/turned.jpg", exif=turned)
+    arguments = command_line("predict", world, {"source": str(odd_data / "val2017"), "out": str(tmp_path / "out")})
+    outcome = call("predict", arguments)
+    skipped = outcome.err.splitlines()
+    assert outcome.status == 1 and len(skipped) == 3, outcome.err
+    assert all(line.startswith("skipped ") for line in skipped)
+    sizes = {image["file_name"]: image for image in json.loads((tmp_path / "out/images.json").read_text())["images"]}
+    assert (sizes["turned.jpg"]["width"], sizes["turned.jpg"]["height"]) == (30, 40)
+    assert len(sizes) == 4
+
+
+def test_pictures_of_one_name_in_two_folders_are_drawn_apart(world, tmp_path):
+    for name, colour in (("a", "red"), ("b", "blue")):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        Image.new("RGB", (40, 30), colour).save(tmp_path / "in" / name / "same.png")
+    arguments = command_line("predict", world, {"source": str(tmp_path / "in"), "out": str(tmp_path / "out")})
+    assert call("predict", [*arguments, "--score-threshold", "1"]).status == 0
+    drawn = [Image.open(tmp_path / "out" / name / "same.png").getpixel((1, 1)) for name in ("a", "b")]
+    assert drawn == [(255, 0, 0), (0, 0, 255)]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda content: content["categories"][0].pop("name"), "categories[0] has no name"),
+        (lambda content: content["images"][0].update(file_name="../val2017"), "val2017"),
+        (lambda content: content["images"][0].update(file_name=3), "images[0] has file_name 3"),
+        (lambda content: content["annotations"][0].update(bbox="1234"), "annotations[0] has bbox"),
+    ],
+    ids=["category without a name", "picture is a folder", "name is a number", "box is text"],
+)
+@pytest.mark.parametrize("tool", ["check_data", "eval_detection", "train"])
+def test_a_wrong_entry_of_the_annotations_is_named(tool, change, words, world, tmp_path):
+    shutil.copytree(world / "data", tmp_path / "data")
+    path = tmp_path / "data/annotations/instances_val2017.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    outcome = call(tool, command_line(tool, world, {"data_root": str(tmp_path / "data")}))
+    assert complaint(outcome, words) is None, outcome.err
+
+
+def test_demo_data_of_any_size_and_seed_are_taken_as_they_are(tmp_path):
+    root = str(tmp_path / "data")
+    made = call("make_demo_data", [root, "--train-images", "5", "--val-images", "3", "--seed", "7"])
+    assert made.status == 0
+    outcome = call("check_data", ["configs/ssdlite_rexnet_x1.0.py", "--demo", "--data-root", root])
+    assert outcome.status == 0 and "partial" not in outcome.err, outcome.err
+    wrong = ["--cfg-options", "train_images=6", "val_images=3"]
+    assert call("make_demo_data", [root, "--train-images", "6", "--val-images", "3"]).status == 1
+    arguments = command_line("train", tmp_path, {"data_root": root, "cfg_options": wrong[1:]})
+    assert "Expected demo data" in call("train", arguments).err
+
+
+def test_options_may_stand_before_a_folder():
+    parse = load_tool("reproduce").make_parser().parse_args
+    assert parse(["table5", "--run", "DIR"]).folders == parse(["table5", "DIR", "--run"]).folders == [Path("DIR")]

@@ -123,18 +123,34 @@ class _Thing:
         return float(coco_mask.area(self.rle))
 
 
-def make_demo_data(root: Path, *, train_images: int = 400, val_images: int = 100, seed: int = 0) -> Path:
+def made_images(root: Path) -> dict[str, int]:
+    """Return how many pictures the demo data at `root` have, as arguments of `make_demo_data`; nothing without them."""
+    manifest = _read_manifest(root)
+    return {key: manifest[key] for key in ("train_images", "val_images") if isinstance(manifest.get(key), int)}
+
+
+def _read_manifest(root: Path) -> dict:
+    try:
+        found = json.loads((root / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def make_demo_data(root: Path, *, train_images: int = 400, val_images: int = 100, seed: int | None = None) -> Path:
     """Generate the demo data set below `root`, unless exactly this one is there already, and return `root`.
 
     The layout is COCO's: `annotations/instances_{train,val}2017.json` and `{train,val}2017/*.jpg`. Every picture has
     its own random stream, from the seed, the split and its number: no picture is in both splits, and a larger set
     begins with the pictures of a smaller one. The same seed gives the same files under the same versions of NumPy and
     Pillow. The folder appears at once and whole, so several processes may call this at the same time. The default
-    size takes about 10 s on one core, and 18 MB.
+    size takes about 10 s on one core, and 18 MB. Without a seed it is that of the data at `root`, else 0.
 
     Raises:
         UserError: a number is out of range, `root` holds anything else, or it cannot be written.
     """
+    if seed is None:
+        seed = _read_manifest(Path(root)).get("seed", 0)
     if train_images < 1 or val_images < 1 or seed < 0:
         raise UserError(
             "The demo data needs at least 1 picture a split and a seed of at least 0, "

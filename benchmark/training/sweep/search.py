@@ -51,6 +51,7 @@ from benchmark.records.figures import FIGURES
 from benchmark.records.result import Result, read_result
 from benchmark.tasks import TASKS, Ability
 from benchmark.training.hooks import DivergedError
+from benchmark.training.plan import plan_training
 from benchmark.training.train import train
 
 STUDY = "sweep"
@@ -165,6 +166,7 @@ def run_sweep(sweep: Sweep) -> Result | None:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     cfg = load_options(sweep.options, pretrained=sweep.pretrained, steps=sweep.steps)
+    _check_begin(sweep)
     study = _open_study(sweep, cfg)
     while not _all_finished(study, sweep.points()):
         with _claimed(sweep, study) as trial:
@@ -173,6 +175,13 @@ def run_sweep(sweep: Sweep) -> Result | None:
             else:
                 _run_trial(sweep, study, trial, cfg)
     return _run_final(sweep, study)
+
+
+def _check_begin(sweep: Sweep) -> None:
+    """Check a training of a sweep that is about to begin, before its folder is made."""
+    if not (sweep.folder / JOURNAL).is_file():
+        options = replace(sweep.options, work_dir=sweep.folder / FINAL)
+        plan_training(options, pretrained=sweep.pretrained, steps=sweep.steps, seed=sweep.seed)
 
 
 def finished_trials(study: optuna.Study, points: Sequence[Point]) -> dict[Point, FrozenTrial]:
