@@ -11,7 +11,7 @@ demo: export MALLOC_MMAP_MAX_ := 0
 demo: export MALLOC_TRIM_THRESHOLD_ := 4000000000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-all demo-finetune test test-fast kills golden tables screenshot lint format lock clean
+.PHONY: zoo help setup demo demo-all demo-finetune test test-fast kills golden tables screenshot lint format lock clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -51,6 +51,9 @@ test: $(STAMP)   ## run the test suite
 test-fast: $(STAMP) ## run the tests that take seconds
 	$(BIN)/python -m pytest -n auto --dist loadfile --ignore=tests/training --ignore=tests/tools --ignore=tests/inference \
 	  --ignore=tests/docs/test_extending.py --ignore=tests/models/test_stock_clients.py
+
+zoo: $(STAMP)    ## test every row of the catalogue (about 5 minutes)
+	$(BIN)/python -m pytest -n auto tests/backbones -m zoo
 
 kills: $(STAMP)  ## kill short trainings 20 times each and compare them with ones left alone (about 10 minutes)
 	PYTHONPATH=.:tests:dev OMP_NUM_THREADS=1 $(BIN)/python dev/kills.py --kills 20

@@ -1,17 +1,22 @@
 """What several tests share: small detectors, samples and command lines."""
 
+import importlib
+import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import nn
 
+from backbones import families
 from benchmark.config.complete import complete_model
 from benchmark.config.load import load_config
 from benchmark.config.names import CONFIGS
@@ -92,3 +97,25 @@ def result(**changes) -> Result:
         **changes,
     }  # fmt: skip
     return Result.model_validate(content)
+
+
+def sampled(names: Iterable[str]) -> list:
+    """Parameters of a test over the catalogue: all rows of the paper's families and of each other family the first one.
+
+    The others are marked ``zoo``: they take minutes, and ``make zoo`` runs them.
+    """
+    chosen, seen = [], set()
+    for name in names:
+        family = FAMILY_OF.get(name)
+        in_every_run = family in ("mbconv", "rexnet", "timm_models") or family not in seen
+        seen.add(family)
+        chosen.append(pytest.param(name, marks=[] if in_every_run else pytest.mark.zoo))
+    return chosen
+
+
+# Backbone -> the file of its family.
+FAMILY_OF = {
+    name: module.name
+    for module in pkgutil.iter_modules(families.__path__)
+    for name in importlib.import_module(f"{families.__name__}.{module.name}").ROWS
+}

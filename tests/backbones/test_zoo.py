@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 import torch
+from helpers import sampled
 from torch import Tensor, nn
 
 from backbones.catalogue import fuse_network
@@ -66,7 +67,7 @@ def agrees(ours: float, printed: float) -> bool:
     return abs(ours - printed) <= max(TOLERANCE * printed, last_digit / 2)
 
 
-@pytest.mark.parametrize("name", [name for name, entry in ROWS.items() if entry.published])
+@pytest.mark.parametrize("name", sampled(name for name, entry in ROWS.items() if entry.published))
 def test_costs_are_the_published(name):
     entry = ROWS[name]
     with torch.device("meta"):
@@ -82,7 +83,7 @@ def test_costs_are_the_published(name):
         assert found == pytest.approx(DIFFERS[name][:2], abs=1e-3), DIFFERS[name][2]
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", sampled(OURS))
 def test_maps_are_exactly_at_their_strides(name):
     entry = ROWS[name]
     with torch.device("meta"):
@@ -109,7 +110,7 @@ def random_sum(maps: tuple[Tensor, ...]) -> Tensor:
 
 
 @pytest.mark.parametrize("taps", ["pyramid", "ssdlite"])
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", sampled(LEARNERS))
 def test_every_parameter_has_a_gradient(name, taps):
     torch.manual_seed(0)
     backbone = Backbone(name, taps)
@@ -118,7 +119,7 @@ def test_every_parameter_has_a_gradient(name, taps):
     assert without == []
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", sampled(LEARNERS))
 def test_the_classifier_gives_logits_that_depend_on_the_image(name):
     torch.manual_seed(0)
     net = ROWS[name].build(num_classes=7, drop_rate=0.0).eval()
