@@ -71,7 +71,9 @@ def compare_complexity(number: TableNumber) -> list[Comparison]:
 def _count(number: TableNumber, row: Row) -> Complexity:
     if counts_classifiers(number):
         return classifier_complexity(row["backbone"], classifier_side(row))
-    cfg = load_config(row_config(number, row))
+    config = row_config(number, row)
+    assert config is not None  # a table of detectors has configs
+    cfg = load_config(config)
     complete_model(cfg)
     return detector_complexity(cfg)
 

@@ -9,7 +9,7 @@ from benchmark.reporting.paper.tables import CLEARLY_OVER_1, QUOTED_TOLERANCE, T
 from benchmark.reporting.reproduce.cells import Cell, State, Verdict
 
 _NOTHING = "-"
-_STYLE = {"headers": "keys", "tablefmt": "github", "disable_numparse": True}
+_STYLE: dict[str, Any] = {"headers": "keys", "tablefmt": "github", "disable_numparse": True}
 
 
 def render(state: State) -> str:
