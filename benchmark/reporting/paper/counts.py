@@ -99,7 +99,7 @@ def cell_rows(number: TableNumber) -> list[dict[str, str]]:
     table, rows = find_table(number), []
     for comparison in compare_complexity(number):
         row, ours = comparison.row, comparison.ours
-        cells = {}
+        cells: dict[str, tuple[str, bool | None]] = {}
         if table.structure:
             architecture = read_architecture(row["backbone"], classifier_side(row))
             cells |= {name: (text, row[name] == text) for name, text in structure(row, architecture).items()}

@@ -91,7 +91,7 @@ class Cell:
     @property
     def difference(self) -> float | None:
         """Ours minus the paper's."""
-        if not self.printed or self.ours is None or self.column.kind == "structure":
+        if not self.printed or self.ours is None or isinstance(self.ours, str):
             return None
         return round(self.ours - float(self.printed), 6)
 

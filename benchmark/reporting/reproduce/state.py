@@ -179,7 +179,7 @@ def _cell(
     if column.kind == "structure":
         ours = values[0] if values else None
     else:
-        ours = fmean(values) / column.scale if values else None
+        ours = fmean(map(float, values)) / column.scale if values else None
     cell = Cell(
         row=f"{row['label']}, {row['dataset']}" if "dataset" in row else row["label"],
         backbone=row["backbone"],
