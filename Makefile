@@ -71,9 +71,10 @@ screenshot: $(STAMP) ## take the picture of the page of your own runs (needs Deb
 	$(BIN)/python tools/summarize.py $(RUNS) --paper --format html --out $(RUNS)/page.html
 	$(BIN)/python dev/screenshot.py $(RUNS)/page.html tests/golden/page.png
 
-lint: $(STAMP)   ## check style and formatting
+lint: $(STAMP)   ## check style, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(STAMP) ## fix style and formatting
 	$(BIN)/ruff check --fix .
@@ -83,4 +84,4 @@ lock: $(STAMP)   ## pin the newest versions again
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --upgrade pyproject.toml -o requirements.lock
 
 clean:           ## remove the environment and caches, never work_dirs
-	rm -rf .venv *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv *.egg-info .pytest_cache .ruff_cache .mypy_cache

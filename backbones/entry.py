@@ -1,14 +1,36 @@
 """What a row of a family says of a backbone: the contract between the networks and everything that uses them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from torch import nn
+    from timm.models import FeatureInfo
+    from torch import Tensor, nn
 
 Channels = tuple[int, int, int, int, int]
 Taps = tuple[tuple[str, int], tuple[str, int]]
+
+
+class FeatureNetwork(Protocol):
+    """What a network that gives feature maps has besides what every module has; see ``Entry``."""
+
+    feature_info: "list[dict[str, Any]] | FeatureInfo"
+
+    def forward_features(self, x: "Tensor") -> "Tensor":
+        """Map images (N, 3, H, W) to the last feature map."""
+
+
+def channels_of(counts: Iterable[int]) -> Channels:
+    """Return the channels of C1..C5, of which there must be five."""
+    c1, c2, c3, c4, c5 = counts
+    return c1, c2, c3, c4, c5
+
+
+def last_taps(levels: Iterable[tuple[str, int]]) -> Taps:
+    """Return the last two of a network's (module, channels), which SSDLite taps."""
+    *_, c4, c5 = levels
+    return c4, c5
 
 
 @dataclass(frozen=True)

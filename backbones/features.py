@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from mmdet.registry import MODELS
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from backbones.catalogue import build_network, find_entry, fuse_network
-from backbones.entry import Entry
+from backbones.entry import Entry, FeatureNetwork
 from backbones.errors import UserError
 from backbones.weights import load_pretrained
 
@@ -31,7 +32,7 @@ def feature_spec(name: str, taps: str) -> FeatureSpec:
         UserError: unknown backbone or taps, or a network that can only classify.
     """
     entry = find_entry(name)
-    if entry.channels is None:
+    if entry.channels is None or entry.ssdlite is None:
         raise UserError(f"{name} cannot feed a detector: {entry.why_not}.")
     if taps == "pyramid":
         return FeatureSpec(entry.channels[1:], (4, 8, 16, 32))
@@ -109,7 +110,7 @@ class Backbone(BaseModule):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map images (N, 3, H, W) to feature maps (N, channels[i], H / strides[i], W / strides[i])."""
         self._hook_taps()
-        self.net.forward_features(x)
+        cast(FeatureNetwork, self.net).forward_features(x)
         maps = tuple(self._maps[index] for index in sorted(self._maps))
         self._maps.clear()
         return maps
@@ -171,13 +172,15 @@ def _split_init_cfg(init_cfg: dict | list[dict] | None) -> tuple[list[dict], str
 
 def _level_paths(net: nn.Module) -> dict[int, str]:
     """Return stride -> module of C1..C5; timm's record names for C1 a module that some networks do not have."""
-    info = net.feature_info if isinstance(net.feature_info, list) else net.feature_info.get_dicts()
+    info = cast(FeatureNetwork, net).feature_info
+    levels = info if isinstance(info, list) else info.get_dicts()
     paths = {path for path, _ in net.named_modules()} - {""}
-    return {level["reduction"]: level["module"] for level in info if level["module"] in paths}
+    return {level["reduction"]: level["module"] for level in levels if level["module"] in paths}
 
 
 def _tap_modules(entry: Entry, taps: str, levels: dict[int, str]) -> list[str]:
     if taps == "ssdlite":
+        assert entry.ssdlite is not None  # or ``feature_spec`` had refused it
         return [module for module, _ in entry.ssdlite]
     return [levels[stride] for stride in (4, 8, 16, 32)]
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from backbones.catalogue import build_network, find_entry
 from backbones.entry import Entry
 from backbones.errors import UserError
+from backbones.families.timm_models import timm_record
 from backbones.tensors import describe_misfit, first_not_finite, named_sha256, read_state_dict
 
 # Prefixes of a backbone's names in the checkpoints of detectors and classifiers, the longer first.
@@ -63,9 +64,9 @@ def _imagenet(name: str, entry: Entry) -> tuple[dict[str, Tensor], str]:
     """Return the ImageNet weights of a backbone, and where they come from."""
     licence = f" (licence {entry.licence})" if entry.licence else ""
     package, file = entry.package or ("", "")
-    if package and (spec := importlib.util.find_spec(package)):
+    if package and (spec := importlib.util.find_spec(package)) and spec.origin:
         return read_state_dict(Path(spec.origin).parent / file), f"package {package}"
-    if entry.timm and timm.get_pretrained_cfg(entry.timm).has_weights:
+    if entry.timm and timm_record(entry.timm).has_weights:
         return _from_timm(name, entry.timm), f"timm {entry.timm}{licence}"
     if entry.url:
         return read_state_dict(_download(entry.url, name)), f"{entry.url}{licence}"
@@ -77,10 +78,11 @@ def _imagenet(name: str, entry: Entry) -> tuple[dict[str, Tensor], str]:
 
 def _from_timm(name: str, model: str) -> dict[str, Tensor]:
     """Return the state dict of a model of timm with its pretrained weights, whose file is read here and not by timm."""
-    record = timm.get_pretrained_cfg(model)
+    record = timm_record(model)
     if record.hf_hub_id:
         path = _download_from_hub(record.hf_hub_id, record.hf_hub_filename, name)
     else:
+        assert isinstance(record.url, str)  # timm has the weights of a record without a repository at one URL
         path = _download(record.url, name)
     overlay = {"state_dict": read_state_dict(path)}
     # timm knows how to rename the keys of its files, and which of them have a class too many.

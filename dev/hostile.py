@@ -136,7 +136,8 @@ def main() -> None:
         raise Hang
 
     signal.signal(signal.SIGALRM, hang)
-    generator, counts, findings = random.Random(args.seed), Counter(), []
+    generator, findings = random.Random(args.seed), []
+    counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         world = make_world(Path(folder) / "world")
         (Path(folder) / "here").mkdir()

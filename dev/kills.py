@@ -105,7 +105,7 @@ def train_killed(name: str, work_dir: Path, data_root: Path, steps: int, kills: 
         raise RuntimeError(f"The last training ended with status {status}.")
 
 
-def run_process(options: Options, steps: int, hooks: Sequence[Hook] = ()) -> int:
+def run_process(options: Options, steps: int, hooks: Sequence[Hook] = ()) -> int | None:
     """Train in a process of its own, forked from one that has imported everything; return its exit status."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["conftest", "benchmark.training.registered", "benchmark.training.train", "kills"])
@@ -121,6 +121,7 @@ def run_process(options: Options, steps: int, hooks: Sequence[Hook] = ()) -> int
 def _until_killed(options: Options, steps: int, hooks: Sequence[Hook]) -> None:
     """Begin, or resume from what is there."""
     torch.set_num_threads(1)
+    assert options.work_dir
     resume = bool(list_checkpoints(options.work_dir))
     train(options, steps=steps, resume=resume, overwrite=not resume, save_interval="1", hooks=hooks)
     if hooks:
@@ -135,8 +136,8 @@ def state(work_dir: Path) -> dict[str, Any]:
     return {key: checkpoint[key] for key in ("state_dict", "optimizer", "param_schedulers")}
 
 
-def logged(work_dir: Path) -> list[tuple[int, str, float]]:
-    """Everything TensorBoard was told, as (step, tag, value), but for what is about time and memory."""
+def logged(work_dir: Path) -> list[tuple[int, str, tuple[float, ...]]]:
+    """Everything TensorBoard was told, as (step, tag, values), but for what is about time and memory."""
     apart = ("time", "data_time", "images_per_second", "memory", "memory_gb")
     found = []
     for path in (work_dir / "vis_data").glob("events*"):

@@ -103,10 +103,11 @@ def main() -> None:
         overwrite=True,
         pictures=args.pictures,
     )
+    assert result.training and result.training.hours is not None  # it was trained just now
     minutes = 60 * result.training.hours
     print(format_figures(result.metrics))
     print(f"trained {minutes:.1f} minutes, drawn in {args.work_dir / 'pictures'}")
-    reached = [value for name, value in result.metrics.items() if name in ("box_AP50", "mask_AP50")]
+    reached = [value or 0.0 for name, value in result.metrics.items() if name in ("box_AP50", "mask_AP50")]
     sys.exit(0 if min(reached) > GOAL else 1)
 
 

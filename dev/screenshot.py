@@ -45,7 +45,7 @@ def browser() -> Iterator["Chrome"]:
 
     with tempfile.TemporaryDirectory() as profile:
         options = ChromeOptions()
-        options.binary_location = shutil.which("chromium")
+        options.binary_location = shutil.which("chromium") or "chromium"
         for argument in (*_ARGUMENTS, f"--user-data-dir={profile}"):
             options.add_argument(argument)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})

@@ -18,11 +18,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 REPORT = Path(__file__).parents[1] / "docs/performance.md"
 STOCK_MEAN = (123.675, 116.28, 103.53)  # RGB
@@ -139,10 +143,10 @@ def make_pictures(folder: Path) -> Path:
 def samples(root: Path, rounds: int) -> list[Row]:
     """Compare training samples: the configs' pipelines against MMDetection's."""
     resize = {"type": "Resize", "scale": (1200, 800), "keep_ratio": True}
-    last = [{"type": "RandomFlip", "prob": 0.5}, {"type": "PackDetInputs"}]
+    last: list[dict[str, Any]] = [{"type": "RandomFlip", "prob": 0.5}, {"type": "PackDetInputs"}]
     first = {"type": "LoadImageFromFile"}
     distortion = {"brightness_delta": 32, "contrast_range": (0.5, 1.5), "saturation_range": (0.5, 1.5), "hue_delta": 18}
-    stock = {
+    stock: dict[str, list[dict[str, Any]]] = {
         "ssdlite": [
             first,
             {"type": "LoadAnnotations", "with_bbox": True},
@@ -161,9 +165,9 @@ def samples(root: Path, rounds: int) -> list[Row]:
     rows = []
     for task, theirs in stock.items():
         ours, infos = training_set(task, root)
-        times = alternate(rounds, *(partial(run_all, steps, infos) for steps in (ours, compose(theirs))))
-        milliseconds = [1000 * seconds / len(infos) for seconds in times]
-        rows.append(Row(f"{titles[task]}'s training sample", *milliseconds, "ms", target=targets.get(task)))
+        seconds = alternate(rounds, *(partial(run_all, steps, infos) for steps in (ours, compose(theirs))))
+        own, other = (1000 * each / len(infos) for each in seconds)
+        rows.append(Row(f"{titles[task]}'s training sample", own, other, "ms", target=targets.get(task)))
     return rows
 
 
@@ -219,9 +223,13 @@ def count_step(batch: int, *, stock: bool) -> int:
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Counter(TorchDispatchMode):
-        count = 0
+        def __init__(self) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]  # torch gives it no types
+            self.count = 0
 
-        def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        def __torch_dispatch__(
+            self, operator: Callable[..., Any], types: Any, args: tuple = (), kwargs: dict | None = None
+        ) -> Any:
             self.count += 1
             return operator(*args, **(kwargs or {}))
 
@@ -240,8 +248,10 @@ def count_step(batch: int, *, stock: bool) -> int:
     data = [sample(objects=7) for _ in range(batch)]  # COCO has 7 objects a picture
     rule = {"fused": False, "foreach": False} if stock else {"fused": True}
     optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=4e-5, **rule))
+    counter = Counter()
     for _ in range(2):  # the first step makes what stays
-        with Counter() as counter:
+        counter.count = 0
+        with counter:
             model.train_step((pseudo_collate if stock else default_collate)(data), optimizer)
     return counter.count
 
@@ -267,20 +277,31 @@ def ssdlite(*, stock: bool) -> Any:
     head.assigner = TASK_UTILS.build({**cfg.model.train_cfg.assigner, "type": "MaxIoUAssigner"})
     head.sampler, head._raw_positive_infos = PseudoSampler(), {}
 
-    def loss_by_feat(scores, deltas, objects, metas, ignored=None):
+    def loss_by_feat(
+        scores: list[Any], deltas: list[Any], objects: list[Any], metas: list[dict], ignored: list[Any] | None = None
+    ) -> dict[str, list[Any]]:
         anchors, valid = head.get_anchors([each.shape[-2:] for each in scores], metas, device=scores[0].device)
         *targets, count = head.get_targets(anchors, valid, objects, metas, batch_gt_instances_ignore=ignored)
         labels, weights, boxes, box_weights = (torch.cat(levels, dim=1) for levels in targets)
-        logits, deltas = head.flatten(scores, deltas)
-        images = zip(logits, deltas, labels, weights, boxes, box_weights, strict=True)
-        losses = [head_loss(head, *image, count) for image in images]
+        logits, flat_deltas = head.flatten(scores, deltas)
+        images = zip(logits, flat_deltas, labels, weights, boxes, box_weights, strict=True)
+        losses = [head_loss(head, count, *image) for image in images]
         return {"loss_cls": [cls for cls, _ in losses], "loss_bbox": [box for _, box in losses]}
 
     head.loss_by_feat = loss_by_feat
     return model
 
 
-def head_loss(head: Any, logits, deltas, labels, weights, boxes, box_weights, count: int) -> tuple[Any, Any]:
+def head_loss(
+    head: Any,
+    count: int,
+    logits: "Tensor",
+    deltas: "Tensor",
+    labels: "Tensor",
+    weights: "Tensor",
+    boxes: "Tensor",
+    box_weights: "Tensor",
+) -> tuple["Tensor", "Tensor"]:
     """Return MMDetection's SSDHead's losses of one image (``loss_by_feat_single``)."""
     import torch.nn.functional as F
     from mmdet.models.losses import smooth_l1_loss
@@ -309,8 +330,8 @@ def optimizer(rounds: int) -> Row:
         for _ in range(5):
             each.step()
 
-    times = alternate(rounds, *(partial(run, each) for each in optimizers))
-    return Row("SGD's step", *(1000 * seconds / 5 for seconds in times), "ms")
+    ours, theirs = (1000 * seconds / 5 for seconds in alternate(rounds, *(partial(run, each) for each in optimizers)))
+    return Row("SGD's step", ours, theirs, "ms")
 
 
 def evaluation(folder: Path, size: tuple[int, int, int, int], rounds: int) -> Row:
@@ -322,7 +343,7 @@ def evaluation(folder: Path, size: tuple[int, int, int, int], rounds: int) -> Ro
 
     truth, detections = make_boxes(folder, *size)
 
-    def theirs() -> Sequence[float]:
+    def theirs() -> np.ndarray:
         with contextlib.redirect_stdout(None):
             content = COCO(str(truth))
             referee = COCOeval(content, content.loadRes([dict(each) for each in detections]), "bbox")
@@ -331,13 +352,13 @@ def evaluation(folder: Path, size: tuple[int, int, int, int], rounds: int) -> Ro
             referee.summarize()
         return referee.stats
 
-    seconds = alternate(min(rounds, 3), lambda: coco_ap(truth, detections))
+    (ours,) = alternate(min(rounds, 3), lambda: coco_ap(truth, detections))
     begin = time.process_time()
     stats = theirs()
-    seconds.append(time.process_time() - begin)
+    seconds = time.process_time() - begin
     figures, _ = coco_ap(truth, detections)
     assert figures == {name: 100 * stats[place] for name, place in STATS.items()}, (figures, stats)
-    return Row(f"COCO's AP of {size[1]:,} boxes", *seconds, "s", target=1 / 60)
+    return Row(f"COCO's AP of {size[1]:,} boxes", ours, seconds, "s", target=1 / 60)
 
 
 def make_boxes(folder: Path, images: int, boxes: int, objects: int, classes: int) -> tuple[Path, list[dict]]:

@@ -1,6 +1,7 @@
 """Time models side by side: median, 95th percentile, throughput, and ratios to the first, in interleaved rounds."""
 
 import dataclasses
+from typing import Any, Literal
 
 from benchmark.cli import Parser, add_config_choices, run, whole_number
 from benchmark.reporting.paper.tables import PAIRED_TABLE
@@ -60,7 +61,7 @@ def main() -> None:
         if field.name not in ("batch_size", "input", "device")
     }
     common["input"] = args.input and (args.input[0], args.input[-1])
-    devices = [args.device]
+    devices: list[Literal["cpu", "cuda"]] = [args.device]
     if args.device == "auto":
         devices = ["cuda"] if is_available() else ["cpu"]
         if args.table and is_available():
@@ -79,7 +80,7 @@ def main() -> None:
         latencies = [latency for part in measured for latency in part.latencies]
         print(LatencyFile(latencies=latencies, pairs=pairs).json_text())
         return
-    style = {"headers": "keys", "tablefmt": "github", "disable_numparse": True}
+    style: dict[str, Any] = {"headers": "keys", "tablefmt": "github", "disable_numparse": True}
     for part in measured:
         print(f"{tabulate(latency_rows(part.latencies), **style)}\n\n{describe(part.latencies)}\n")
     if pairs:

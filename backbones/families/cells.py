@@ -15,14 +15,14 @@ Auxiliary classifiers, which serve training alone, are left out.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from timm.layers import ClassifierHead
 from torch import Tensor, nn
 
-from backbones.entry import Entry, Published
+from backbones.entry import Entry, Published, channels_of, last_taps
 
 Step = tuple[str, int]  # an operation, and the state that it works on
 
@@ -187,7 +187,7 @@ def _factorised_7x7(in_channels: int, channels: int, stride: int) -> nn.Sequenti
     )
 
 
-def _pool(in_channels: int, channels: int, stride: int, layer: nn.Module) -> nn.Module:
+def _pool(in_channels: int, channels: int, stride: int, layer: Callable[..., nn.Module]) -> nn.Module:
     pool = layer(3, stride, padding=1)
     if in_channels == channels:
         return pool
@@ -264,7 +264,8 @@ class Cell(nn.Module):
     def forward(self, previous: Tensor, last: Tensor) -> Tensor:
         """Map the last two cells' outputs (N, C, H, W) to (N, output.channels, H / stride, W / stride)."""
         states = [self.adapt0(previous), self.adapt1(last)]
-        for (first, second), ((_, left), (_, right)) in zip(self.pairs, self.genotype.pairs, strict=True):
+        for operations, ((_, left), (_, right)) in zip(self.pairs, self.genotype.pairs, strict=True):
+            first, second = cast(nn.ModuleList, operations)
             states.append(first(states[left]) + second(states[right]))
         return torch.cat([states[index] for index in self.genotype.concat], dim=1)
 
@@ -348,7 +349,8 @@ class CellNet(nn.Module):
         self.stem0 = stem0
         self.stem1 = stem1
         self.cells = nn.ModuleList()
-        previous, last = (None, *(given for _, given in plan.stem))[-2:]
+        last = plan.stem[-1][1]
+        previous = plan.stem[-2][1] if len(plan.stem) > 1 else None
         for genotype, filters, stride in plan.cells:
             cell = Cell(genotype, previous, last, filters, stride)
             self.cells.append(cell)
@@ -400,8 +402,8 @@ def darts_net(plan: Plan, num_classes: int = 1000, drop_rate: float = 0.0) -> Ce
 
 def _entry(build: Callable, plan: Plan, paper: str, published: Published) -> Entry:
     levels = plan.levels()
-    taps = tuple((module, level.channels) for module, level in levels[-2:])
-    channels = tuple(level.channels for _, level in levels)
+    taps = last_taps((module, level.channels) for module, level in levels)
+    channels = channels_of(level.channels for _, level in levels)
     return Entry(partial(build, plan), paper, channels, taps, published=published)
 
 

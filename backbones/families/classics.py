@@ -9,6 +9,7 @@ Large-Scale Image Recognition", ICLR 2015, section 2 and table 1.
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any, cast
 
 import torch
 from timm.layers import ClassifierHead
@@ -30,7 +31,8 @@ ALEXNET_POOLED = (0, 1, 4)  # convolutions that a 3x3 max pooling with stride 2 
 ALEXNET_NORMALISED = (0, 1)  # convolutions that local response normalisation follows
 ALEXNET_GRID = 6  # cells a side of the map that the first fully connected layer sees
 HIDDEN = 4096  # units of AlexNet's and VGG's two fully connected layers
-LRN = {"size": 5, "alpha": 1e-4 * 5, "beta": 0.75, "k": 2.0}  # torch divides alpha by the size, the papers do not
+# torch divides alpha by the size, the papers do not
+LRN: dict[str, Any] = {"size": 5, "alpha": 1e-4 * 5, "beta": 0.75, "k": 2.0}
 
 # VGG: the convolutions of the five blocks as (kernel, channels); a 2x2 max pooling ends each block
 _VGG_PAIRS = (((3, 64),) * 2, ((3, 128),) * 2)
@@ -134,9 +136,9 @@ class AlexNet(nn.Module):
         self.apply(_init_alexnet)
         # Section 5: these begin with positive inputs to their ReLU.
         for number in (2, 4, 5):
-            nn.init.ones_(self.features.get_submodule(f"conv{number}").bias)
-        nn.init.ones_(self.pre_logits.fc1.bias)
-        nn.init.ones_(self.pre_logits.fc2.bias)
+            nn.init.ones_(cast(Tensor, self.features.get_submodule(f"conv{number}").bias))
+        for layer in (self.pre_logits.fc1, self.pre_logits.fc2):
+            nn.init.ones_(cast(Tensor, layer.bias))
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Map images (N, 3, H, W) to the last pooling's output (N, 256, H / 32, W / 32)."""
@@ -151,7 +153,8 @@ def _init_alexnet(module: nn.Module) -> None:
     """Normal with deviation 0.01 (section 5)."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.normal_(module.weight, std=0.01)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def vgg_levels(column: str, lrn: bool = False) -> list[tuple[str, int]]:
@@ -210,10 +213,12 @@ def init_for_relus(module: nn.Module) -> None:
     """Keep the variance through ReLUs (He et al., 2015): deep networks without BN do not begin to learn otherwise."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=0.01)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 _LENET = "LeCun et al., Handwritten Zip Code Recognition, Neural Computation 1989"

@@ -11,19 +11,27 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any, Protocol, cast
 
 import timm
 import torch
 from timm.layers import ClassifierHead
 from torch import Tensor, nn
 
-from backbones.entry import Entry, Preprocessing, Published
+from backbones.entry import Entry, Preprocessing, Published, channels_of, last_taps
 from backbones.families.classics import init_for_relus
 from backbones.families.timm_models import timm_entry
 
 BN_EPS = 1e-3
 Kernel = int | tuple[int, int]
-Conv = Callable[[int, int, Kernel], nn.Module]  # builds (input channels, channels, kernel[, stride])
+
+
+class Conv(Protocol):
+    """Builds a convolution with what belongs to it."""
+
+    def __call__(self, in_channels: int, channels: int, kernel: Kernel, stride: int = 1, /) -> nn.Module:
+        """Take the kernel's side, or (height, width)."""
+
 
 # GoogLeNet: 1x1; 3x3 reduce, 3x3; 5x5 reduce, 5x5; pool projection. A 3x3 max pooling follows 3b and 4e.
 GOOGLENET = {
@@ -222,7 +230,7 @@ def _pool() -> nn.Sequential:
 
 def _stem(conv: Conv, lrn: bool) -> OrderedDict[str, nn.Module]:
     """Return what GoogLeNet and BN-Inception have before their modules: stride 8, 192 channels."""
-    layers = OrderedDict(conv1=conv(3, 64, 7, 2), pool1=_pool())
+    layers: OrderedDict[str, nn.Module] = OrderedDict(conv1=conv(3, 64, 7, 2), pool1=_pool())
     if lrn:
         layers["norm1"] = nn.LocalResponseNorm(5)
     layers |= OrderedDict(conv2=conv(64, 64, 1), conv3=conv(64, 192, 3))
@@ -295,17 +303,17 @@ def inception_resnet_v1(exact_strides: bool = False, num_classes: int = 1000, dr
             reduce = [*(_chain(channels, branch, 2, border) for branch in reduction), pool()]
             features.add_module(f"reduction_{letter}", Branches(reduce))
             channels += sum(branch[-1][0] for branch in reduction)
-    features.c.append(ResidualBranches(channels, BLOCK_C, scale=1.0, act=False))
+    cast(nn.Sequential, features.get_submodule("c")).append(ResidualBranches(channels, BLOCK_C, scale=1.0, act=False))
     return InceptionNet(features, INCEPTION_RESNET_LEVELS, num_classes, drop_rate)
 
 
-def _entry(build: Callable, paper: str, levels: Sequence[tuple[str, int]], **more: object) -> Entry:
-    channels = tuple(chs for _, chs in levels)
-    taps = tuple((f"features.{module}", chs) for module, chs in levels[-2:])
+def _entry(build: Callable, paper: str, levels: Sequence[tuple[str, int]], **more: Any) -> Entry:
+    channels = channels_of(chs for _, chs in levels)
+    taps = last_taps((f"features.{module}", chs) for module, chs in levels)
     return Entry(build, paper, channels, taps, **more)
 
 
-def padded_timm(model: str, **kwargs: object) -> nn.Module:
+def padded_timm(model: str, **kwargs: Any) -> nn.Module:
     """Build a model of timm whose unpadded convolutions and max poolings get padding, for maps exactly at H / stride.
 
     Its tensors stay those of timm's model.
@@ -326,8 +334,8 @@ def _borders(name: str, sides: str, padded: bool = True) -> str:
 
 
 def _padded(model: str, levels: Sequence[tuple[str, int]]) -> Entry:
-    channels = tuple(chs for _, chs in levels)
-    entry = timm_entry(model, _INCEPTION_V4, channels, tuple(levels[-2:]), resolution=299)
+    channels = channels_of(chs for _, chs in levels)
+    entry = timm_entry(model, _INCEPTION_V4, channels, last_taps(levels), resolution=299)
     return replace(entry, build=partial(padded_timm, model))
 
 

@@ -4,6 +4,8 @@ Where a stem goes to stride 4 at once there is no C1. A row without published fi
 at hand to read.
 """
 
+from typing import Any
+
 from backbones.entry import Channels, Entry, Published, Taps
 from backbones.families.timm_models import fuse_branches, timm_entry
 
@@ -30,15 +32,15 @@ _MOBILEVIT = "Mehta and Rastegari, MobileViT, ICLR 2022"
 _SWIFTFORMER = "Shaker et al., SwiftFormer, ICCV 2023"
 
 
-def _published(params: float, macs: float, source: str) -> dict[str, Published]:
+def _published(params: float, macs: float, source: str) -> dict[str, Any]:
     return {"published": Published(params, macs, source)}
 
 
-def _row(model: str, paper: str, channels: Channels, taps: Taps, resolution: int = 224, **more: object) -> Entry:
+def _row(model: str, paper: str, channels: Channels, taps: Taps, resolution: int = 224, **more: Any) -> Entry:
     return timm_entry(model, paper, channels, taps, resolution=resolution, **more)
 
 
-def _stages(model: str, paper: str, channels: Channels, last: tuple[str, int] | None = None, **more: object) -> Entry:
+def _stages(model: str, paper: str, channels: Channels, last: tuple[str, int] | None = None, **more: Any) -> Entry:
     """Return the entry of a network of four stages, which SSDLite taps at the third and at the fourth or ``last``."""
     taps = (("stages.2", channels[3]), last or ("stages.3", channels[4]))
     return _row(model, paper, channels, taps, **more)
@@ -56,7 +58,7 @@ def _v4(model: str, resolution: int, stem: int, pyramid: tuple[int, int, int], e
 
 
 def _mbconv(
-    model: str, paper: str, channels: Channels, ssdlite: tuple[int, int], resolution: int, **more: object
+    model: str, paper: str, channels: Channels, ssdlite: tuple[int, int], resolution: int, **more: Any
 ) -> Entry:
     taps = (("blocks.5.0.bn1", ssdlite[0]), ("bn2", ssdlite[1]))
     return _row(model, paper, channels, taps, resolution, **more)
@@ -68,7 +70,7 @@ def _v2(model: str, channels: Channels, ssdlite: tuple[int, int], resolution: in
     return _mbconv(model, _EFFICIENTNET_V2, channels, ssdlite, resolution, **_published(params, macs, source))
 
 
-def _ghost(model: str, paper: str, channels: Channels, expanded: int, last: int, **more: object) -> Entry:
+def _ghost(model: str, paper: str, channels: Channels, expanded: int, last: int, **more: Any) -> Entry:
     return _row(model, paper, channels, (("blocks.7.0.ghost1", expanded), ("blocks.9", last)), **more)
 
 

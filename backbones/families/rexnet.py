@@ -14,7 +14,7 @@ import torch
 from timm.layers import ClassifierHead
 from torch import Tensor, nn
 
-from backbones.entry import Channels, Entry
+from backbones.entry import Channels, Entry, channels_of
 
 STEM_CHANNELS = 32
 PENULTIMATE_CHANNELS = 1280
@@ -48,7 +48,7 @@ def linear_channels(width: float, blocks: int = 16, first: int = 16, growth: flo
 def pyramid_channels(width: float) -> Channels:
     """Return the channels of C1..C5: the last block before each halving, and the last block of all."""
     channels = linear_channels(width)
-    return tuple(channels[i] for i in _last_blocks_of_strides())
+    return channels_of(channels[i] for i in _last_blocks_of_strides())
 
 
 def _last_blocks_of_strides() -> list[int]:

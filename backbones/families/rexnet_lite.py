@@ -11,7 +11,7 @@ from timm.layers import ClassifierHead, ConvNormAct, make_divisible
 from timm.models._efficientnet_builder import efficientnet_init_weights
 from torch import Tensor, nn
 
-from backbones.entry import Channels, Entry, Published
+from backbones.entry import Channels, Entry, Published, channels_of
 from backbones.families.rexnet import PENULTIMATE_CHANNELS, STAGES, STEM_CHANNELS
 
 FIRST_CHANNELS, GROWTH = 16, 164  # of the first block, and from it to the last
@@ -90,7 +90,7 @@ class ReXNetLite(nn.Module):
 
 def _pyramid(width: float) -> Channels:
     channels = lite_channels(width)
-    return tuple(channels[block] for block in _LAST_BLOCKS)
+    return channels_of(channels[block] for block in _LAST_BLOCKS)
 
 
 def _entry(width: float, params: float, macs: float) -> Entry:

@@ -17,7 +17,7 @@ from timm.models import EfficientNet
 from timm.models._efficientnet_builder import decode_arch_def, efficientnet_init_weights
 from torch import Tensor, nn
 
-from backbones.entry import Channels, Entry, Published
+from backbones.entry import Channels, Entry, Published, channels_of
 
 # Block by block, in timm's notation: ds depthwise-separable, ir inverted residual; k kernel, s stride, e expansion,
 # c output channels. Three of these stages stride twice.
@@ -225,7 +225,7 @@ def _mbconv(
 
 
 def _atomnas(plus: bool, published: Published) -> Entry:
-    channels = tuple(ATOMNAS_C[stage][0] for stage in LAST_STAGES)
+    channels = channels_of(ATOMNAS_C[stage][0] for stage in LAST_STAGES)
     taps = (("blocks.5.0.expand", sum(ATOMNAS_C[5][2][0])), ("last", ATOMNAS_LAST))
     return Entry(partial(AtomNAS, plus), _ATOMNAS, channels, taps, published=published)
 

@@ -14,7 +14,7 @@ from timm.layers import ClassifierHead, ConvNormAct
 from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
-from backbones.entry import Entry, Preprocessing, Published
+from backbones.entry import Entry, Preprocessing, Published, channels_of
 
 _V1 = "Zhang et al., ShuffleNet, CVPR 2018"
 _V2 = "Ma et al., ShuffleNet V2, ECCV 2018"
@@ -123,6 +123,10 @@ class ShuffleNet(nn.Module):
             it is), as timm's models have it.
     """
 
+    stage2: nn.Module
+    stage3: nn.Module
+    stage4: nn.Module
+
     def __init__(
         self,
         channels: Sequence[int],
@@ -194,7 +198,9 @@ def shufflenet_v2(width: float = 1.0, num_classes: int = 1000, drop_rate: float 
 def _v1(groups: int, width: float, published: Published) -> Entry:
     stem, *stages = v1_channels(groups, width)
     taps = (("stage3", stages[1]), ("stage4", stages[2]))
-    return Entry(partial(shufflenet_v1, groups, width), _V1, (stem, stem, *stages), taps, published=published)
+    return Entry(
+        partial(shufflenet_v1, groups, width), _V1, channels_of((stem, stem, *stages)), taps, published=published
+    )
 
 
 def _v2(width: float, params: float, macs: float) -> Entry:
@@ -204,7 +210,7 @@ def _v2(width: float, params: float, macs: float) -> Entry:
     return Entry(
         partial(shufflenet_v2, width),
         _V2,
-        (V2_STEM, V2_STEM, *stages),
+        channels_of((V2_STEM, V2_STEM, *stages)),
         (("stage3", stages[1]), ("last", last)),
         preprocessing=Preprocessing(interpolation="bilinear"),
         url=weights.url,

@@ -1,20 +1,33 @@
 """timm's models: the rows that need no family of their own, and a reader that makes an entry of any other."""
 
 import functools
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 import timm
 import torch
+from timm.models import PretrainedCfg
 from timm.utils import reparameterize_model
 from torch import nn
 
-from backbones.entry import Channels, Entry, Preprocessing, Taps
+from backbones.entry import Channels, Entry, FeatureNetwork, Preprocessing, Taps, channels_of, last_taps
 from backbones.errors import UserError, did_you_mean
 
 fuse_branches = functools.partial(reparameterize_model, inplace=True)
 _FUSES = ("fuse", "reparameterize", "switch_to_deploy")  # what timm calls, of the modules that have it
 _PYRAMID = (4, 8, 16, 32)
 _DRY_RUN_SIDE = 320  # px
+
+
+def timm_record(model: str) -> PretrainedCfg:
+    """Return timm's record of a model's weights.
+
+    Raises:
+        RuntimeError: timm has no such weights.
+    """
+    record = timm.get_pretrained_cfg(model, allow_unregistered=False)
+    assert record is not None  # what is not registered was refused
+    return record
 
 
 def timm_entry(model: str, paper: str, channels: Channels | None, ssdlite: Taps | None, **more: Any) -> Entry:
@@ -27,17 +40,22 @@ def timm_entry(model: str, paper: str, channels: Channels | None, ssdlite: Taps 
         ssdlite: likewise.
         more: other fields of ``Entry``.
     """
-    record = timm.get_pretrained_cfg(model)
+    record = timm_record(model)
     return Entry(
         functools.partial(timm.create_model, model),
         paper,
         channels,
         ssdlite,
-        preprocessing=Preprocessing(tuple(record.mean), tuple(record.std), record.interpolation, record.crop_pct),
+        preprocessing=Preprocessing(_rgb(record.mean), _rgb(record.std), record.interpolation, record.crop_pct),
         timm=model,
         licence=record.license,
         **more,
     )
+
+
+def _rgb(values: Iterable[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue
 
 
 @functools.cache
@@ -50,7 +68,7 @@ def read_timm_model(model: str) -> Entry:
     if not timm.is_model(model):
         raise UserError(f"timm {timm.__version__} has no model {model!r}.{did_you_mean(model, timm.list_models())}")
     try:
-        resolution = timm.get_pretrained_cfg(model).input_size[-1]
+        resolution = timm_record(model).input_size[-1]
     except RuntimeError as error:
         raise UserError(f"timm {timm.__version__} cannot build {model!r}: {error}") from error
     fuse = None
@@ -61,8 +79,8 @@ def read_timm_model(model: str) -> Entry:
         levels = _read_levels(net)
     except _UnfitError as error:
         return timm_entry(model, f"timm's {model}", None, None, why_not=str(error), resolution=resolution, fuse=fuse)
-    channels = tuple(levels[stride]["num_chs"] if stride in levels else 0 for stride in (2, *_PYRAMID))
-    taps = tuple((levels[stride]["module"], levels[stride]["num_chs"]) for stride in (16, 32))
+    channels = channels_of(levels[stride]["num_chs"] if stride in levels else 0 for stride in (2, *_PYRAMID))
+    taps = last_taps((levels[stride]["module"], levels[stride]["num_chs"]) for stride in (16, 32))
     return timm_entry(model, f"timm's {model}", channels, taps, resolution=resolution, fuse=fuse)
 
 
@@ -109,7 +127,7 @@ def _dry_run(net: nn.Module, levels: list[dict]) -> None:
                 lambda module, args, output, stride=level["reduction"]: shapes.update({stride: tuple(output.shape)})
             )
         with torch.no_grad():
-            net.forward_features(torch.zeros(1, 3, _DRY_RUN_SIDE, _DRY_RUN_SIDE, device="meta"))
+            cast(FeatureNetwork, net).forward_features(torch.zeros(1, 3, _DRY_RUN_SIDE, _DRY_RUN_SIDE, device="meta"))
     except Exception as error:  # every model has its own for an input it does not take
         raise _UnfitError(f"{at} it fails ({_one_line(error)})") from error
     for level in levels:

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmengine.config import Config
@@ -51,13 +51,14 @@ def identity(cfg: Config) -> dict[str, Any]:
 
 def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
     """Return the leaves of nested containers by their keys, joined by dots."""
+    items: Iterable[tuple[Any, Any]]
     if isinstance(content, dict):
         items = content.items()
     elif isinstance(content, (list, tuple)) and any(isinstance(value, (dict, list, tuple)) for value in content):
         items = enumerate(content)
     else:
         return {prefix: list(content) if isinstance(content, tuple) else content}
-    leaves = {}
+    leaves: dict[str, Any] = {}
     for name, child in items:
         leaves |= flatten(child, f"{prefix}.{name}" if prefix else str(name))
     return leaves

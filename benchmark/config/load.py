@@ -55,8 +55,8 @@ def load_config(
     path = find_config(path)
     own = _read_own(path, dataset)
     path = Path(own.filename)
-    chosen = {"model.backbone.name": backbone, "model.backbone.pretrained": pretrained, "train_cfg.max_iters": steps}
-    chosen = {key: value for key, value in chosen.items() if value is not None}
+    named = {"model.backbone.name": backbone, "model.backbone.pretrained": pretrained, "train_cfg.max_iters": steps}
+    chosen: dict[str, str | int | None] = {key: value for key, value in named.items() if value is not None}
     if pretrained == "none":
         chosen["model.backbone.pretrained"] = None
     root = data_root or (None if demo else os.environ.get("DATA_ROOT"))

@@ -41,7 +41,7 @@ def read(path: Path, changes: Mapping[str, Any]) -> Config:
 def assigned_names(path: Path) -> set[str]:
     """Return the names that a file and its bases assign."""
     tree = _parse(path)
-    names = {name for node in tree.body if (name := _name(node))} - {_BASES}
+    names = {name for name, _ in _assignments(tree)} - {_BASES}
     return names.union(*(assigned_names(base) for base in _bases(path, tree) if isinstance(base, Path)))
 
 
@@ -49,10 +49,10 @@ def _copy(path: Path, folder: Path, changes: Mapping[str, Any]) -> Path:
     """Write a file and its bases into a folder, with the changes, and return the copy."""
     tree = _parse(path)
     bases = [str(_copy(base, folder, changes)) if isinstance(base, Path) else base for base in _bases(path, tree)]
-    for node in tree.body:
-        name = _name(node)
+    for name, node in _assignments(tree):
         if name in changes or name == _BASES:
-            node.value = ast.Constant(bases if name == _BASES else changes[name])
+            value: Any = bases if name == _BASES else changes[name]
+            node.value = ast.Constant(value)
     copy = Path(tempfile.mkdtemp(dir=folder)) / path.name
     copy.write_text(ast.unparse(tree))
     return copy
@@ -62,16 +62,19 @@ def _parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def _name(node: ast.stmt) -> str | None:
-    """Return the name that a statement assigns."""
-    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-        return node.targets[0].id
-    return None
+def _assignments(tree: ast.Module) -> list[tuple[str, ast.Assign]]:
+    """Return the statements that assign to one name, each with the name."""
+    return [
+        (node.targets[0].id, node)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)
+    ]
 
 
 def _bases(path: Path, tree: ast.Module) -> list[Path | str]:
     """Return a file's bases; those of another package, and those that are not Python, by their names alone."""
-    written = next((ast.literal_eval(node.value) for node in tree.body if _name(node) == _BASES), [])
+    found = (ast.literal_eval(node.value) for name, node in _assignments(tree) if name == _BASES)
+    written: str | list[str] = next(found, [])
     named = [written] if isinstance(written, str) else written
     bases = [base if "::" in base else (path.parent / base).resolve() for base in named]
     return [base if isinstance(base, str) or base.suffix == ".py" else str(base) for base in bases]

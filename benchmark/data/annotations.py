@@ -3,7 +3,7 @@
 import gc
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def read_annotations(path: Path) -> dict[str, Any]:
     return content
 
 
-def check_ids(annotations: Path, content: dict[str, Any], detections: Sequence[dict[str, Any]]) -> None:
+def check_ids(annotations: Path, content: Mapping[str, Any], detections: Sequence[Mapping[str, Any]]) -> None:
     """Refuse detections on images, or of categories, that an annotation file with this content does not have.
 
     Raises:

@@ -68,7 +68,8 @@ class SSDSample(BaseTransform):
         hue_delta: float = 18,
     ) -> None:
         self.size, self.augment = size, augment
-        self.fill = tuple(round(value) for value in mean[::-1])  # BGR
+        red, green, blue = (round(value) for value in mean)
+        self.fill = blue, green, red
         self.expand_prob, self.ratio_range = expand_prob, ratio_range
         self.least_overlaps = (_WHOLE, *min_ious, 0)
         self.min_crop_size, self.flip_prob = min_crop_size, flip_prob
@@ -175,7 +176,7 @@ class SSDSample(BaseTransform):
         turn = np.array([[1, 0, 0, hue], [0, saturation, 0, 0], [0, 0, 1, 0]], dtype=np.float32)
         cv2.transform(other, turn, dst=one)
         if saturation > 1:
-            cv2.min(one, (np.inf, 1.0, np.inf, np.inf), dst=one)
+            cv2.min(one, (np.inf, 1.0, np.inf, np.inf), dst=one)  # type: ignore[call-overload]  # a scalar per channel
         cv2.cvtColor(one, cv2.COLOR_HSV2BGR, dst=other)  # a hue from 360 on begins again
         if contrast_last:
             other *= contrast

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import cv2
+from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from backbones.errors import UserError
@@ -13,14 +14,13 @@ from benchmark.seeding import seeded
 _IN_A_ROW = 20  # chosen at random: by chance in a data set of which half is unreadable, one time in a million
 
 
-class TrainingSamples:
+class TrainingSamples(BaseDataset):
     """Mixed into a data set of MMEngine's: samples that their own seed decides, and none of an unreadable picture.
 
     In training a picture that cannot be decoded is named, counted and replaced. In evaluation (``test_mode``) it is an
     error: a figure over fewer images would be wrong.
     """
 
-    test_mode: bool
     _skipped = 0
 
     def __getitem__(self, idx: int | tuple[int, int]) -> Any:

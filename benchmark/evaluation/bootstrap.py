@@ -11,7 +11,7 @@ objects, and a resample's AP higher still: percentile intervals move away from t
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from pycocotools.cocoeval import COCOeval, Params
 from backbones.errors import UserError
 from benchmark.console import track_progress
 from benchmark.data.annotations import check_ids
+from benchmark.records.figures import IouType
 
 LEVEL = 95  # percent
 # Figure -> area range of its objects, and which of the IoU thresholds 0.50, 0.55 .. 0.95 it averages.
@@ -97,7 +98,7 @@ class Difference:
         return "A is better" if low > 0 else "B is better" if high < 0 else "not decided"
 
 
-def match(annotations: Path, detections: Sequence[dict[str, Any]], iou_type: str = "bbox") -> Matches:
+def match(annotations: Path, detections: Sequence[Mapping[str, Any]], iou_type: IouType = "bbox") -> Matches:
     """Match detections to objects as pycocotools does.
 
     Args:
@@ -113,7 +114,7 @@ def match(annotations: Path, detections: Sequence[dict[str, Any]], iou_type: str
     check_ids(annotations, truth.dataset, detections)
     with contextlib.redirect_stdout(None):  # pycocotools tells what it does
         results = _load_results(truth, detections, iou_type)
-    by_category: dict[int, list[dict[str, Any]]] = {category: [] for category in sorted(truth.getCatIds())}
+    by_category: dict[int, list[Any]] = {category: [] for category in sorted(truth.getCatIds())}
     for detection in results.dataset["annotations"]:
         by_category[detection["category_id"]].append(detection)
     categories = [
@@ -176,9 +177,9 @@ def paired_difference(a: Matches, b: Matches, resamples: int = 1000, seed: int =
             f"The runs are on different images ({len(a.image_ids)} and {len(b.image_ids)}): only runs on the same "
             "annotations can be compared image by image."
         )
-    figures = [average_precision(matches) for matches in (a, b)]
-    samples = [resample(matches, resamples, seed) for matches in (a, b)]
-    return {name: _difference(*(f[name] for f in figures), *(s[name] for s in samples)) for name in FIGURES}
+    figures_a, figures_b = average_precision(a), average_precision(b)
+    samples_a, samples_b = resample(a, resamples, seed), resample(b, resamples, seed)
+    return {name: _difference(figures_a[name], figures_b[name], samples_a[name], samples_b[name]) for name in FIGURES}
 
 
 def _difference(a: float | None, b: float | None, a_samples: np.ndarray, b_samples: np.ndarray) -> Difference | None:
@@ -242,7 +243,7 @@ def _read_truth(annotations: Path) -> COCO:
     return truth
 
 
-def _load_results(truth: COCO, detections: Sequence[dict[str, Any]], iou_type: str) -> COCO:
+def _load_results(truth: COCO, detections: Sequence[Mapping[str, Any]], iou_type: IouType) -> COCO:
     if not detections:
         results = COCO()
         results.dataset = {**truth.dataset, "annotations": []}
@@ -254,7 +255,7 @@ def _load_results(truth: COCO, detections: Sequence[dict[str, Any]], iou_type: s
 
 
 def _match_category(
-    truth: COCO, results: COCO, detections: Sequence[dict[str, Any]], category: int, iou_type: str
+    truth: COCO, results: COCO, detections: Sequence[Mapping[str, Any]], category: int, iou_type: IouType
 ) -> dict[str, Category]:
     """Match a category's detections, in every area range."""
     evaluation = COCOeval(truth, results, iou_type)

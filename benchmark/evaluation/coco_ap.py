@@ -4,7 +4,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import orjson
@@ -20,7 +20,7 @@ from backbones.tensors import file_sha256
 from benchmark.data.annotations import check_ids, read_annotations
 from benchmark.files.atomic import write_atomically
 from benchmark.files.run_folder import DETECTIONS
-from benchmark.records.figures import IOU_TYPES
+from benchmark.records.figures import IOU_TYPES, IouType
 
 # Our name of a figure -> its place among COCO's twelve.
 STATS = {
@@ -37,7 +37,7 @@ Detection = dict[str, Any]
 
 
 def coco_ap(
-    annotations: Path, detections: Sequence[Detection], iou_type: str = "bbox"
+    annotations: Path, detections: Sequence[Detection], iou_type: IouType = "bbox"
 ) -> tuple[dict[str, float | None], dict[str, float | None]]:
     """Evaluate detections in COCO's results format.
 
@@ -66,6 +66,7 @@ def coco_ap(
     evaluation.accumulate()
     with contextlib.redirect_stdout(None):
         evaluation.summarize()
+    assert evaluation.eval is not None  # it was accumulated
     precision = evaluation.eval["precision"][:, :, :, 0, -1]  # (10 thresholds, 101 recalls, classes)
     classes = {names[i]: _mean_percent(precision[..., k]) for k, i in enumerate(evaluation.params.catIds)}
     return {name: _percent(evaluation.stats[place]) for name, place in STATS.items()}, classes
@@ -97,7 +98,7 @@ class CocoAP(BaseMetric):
     default_prefix = ""  # the figures' names are whole
     file_name = DETECTIONS  # what a run's figures were counted from, kept beside its result
 
-    def __init__(self, ann_file: str, iou_types: Sequence[str] = ("bbox",)) -> None:
+    def __init__(self, ann_file: str, iou_types: Sequence[IouType] = ("bbox",)) -> None:
         super().__init__(collect_device="cpu")
         self.ann_file = Path(ann_file)
         self.iou_types = tuple(iou_types)
@@ -170,7 +171,8 @@ def _encode_masks(masks: Tensor) -> list[dict]:
     encoded = []
     for mask in masks.cpu().numpy():  # (H, W), one at a time: a picture's hundred masks can be gigabytes
         code = mask_codec.encode(np.asfortranarray(mask, dtype=np.uint8))
-        encoded.append({"size": code["size"], "counts": code["counts"].decode()})
+        counts = cast(bytes, code["counts"])  # the stubs allow for the strings of COCO's files as well
+        encoded.append({"size": code["size"], "counts": counts.decode()})
     return encoded
 
 

@@ -12,7 +12,7 @@ from backbones.tensors import file_sha256
 from benchmark.config.load import load_config
 from benchmark.evaluation.bootstrap import Difference, Matches, match, paired_difference
 from benchmark.files.run_folder import CONFIG, DETECTIONS, RESULT
-from benchmark.records.figures import IOU_TYPES
+from benchmark.records.figures import IOU_TYPES, IouType
 from benchmark.records.result import Result, read_result
 from benchmark.tasks import TASKS
 
@@ -80,10 +80,10 @@ def compare_runs(
     detections = [_read_detections(run) for run in runs]
     differences: dict[str, Difference | None] = {}
     for prefix in shared:
-        matches = [
+        ours, theirs = (
             _match(run, annotations, found, IOU_TYPES[prefix]) for run, found in zip(runs, detections, strict=True)
-        ]
-        compared = paired_difference(*matches, resamples=resamples, seed=seed)
+        )
+        compared = paired_difference(ours, theirs, resamples=resamples, seed=seed)
         _check_recount(runs, prefix, compared["AP"])
         differences |= {f"{prefix}_{name}": difference for name, difference in compared.items()}
     return differences
@@ -133,7 +133,7 @@ def _find_annotations(run: _Run) -> Path:
     return annotations
 
 
-def _read_detections(run: _Run) -> list[dict]:
+def _read_detections(run: _Run) -> list[_Detection]:
     path = run.folder / DETECTIONS
     if not path.is_file():
         tool = TASKS[run.result.task].tool
@@ -148,7 +148,7 @@ def _read_detections(run: _Run) -> list[dict]:
         ) from error
 
 
-def _match(run: _Run, annotations: Path, detections: list[dict], iou_type: str) -> Matches:
+def _match(run: _Run, annotations: Path, detections: list[_Detection], iou_type: IouType) -> Matches:
     try:
         return match(annotations, detections, iou_type)
     except UserError as error:

@@ -24,7 +24,8 @@ def class_colours(count: int) -> list[tuple[int, int, int]]:
     """Return a distinct colour for each of so many classes."""
     palette = matplotlib.colormaps["tab10" if count <= 10 else "hsv"]
     steps = range(count) if count <= 10 else (i / count for i in range(count))
-    return [tuple(round(255 * value) for value in palette(step)[:3]) for step in steps]
+    colours = np.array([palette(step)[:3] for step in steps])
+    return [(red, green, blue) for red, green, blue in (255 * colours).round().astype(int).tolist()]
 
 
 def draw_detections(image: Path, detections: Iterable[dict], names: dict[int, str], threshold: float) -> Image.Image:

@@ -44,7 +44,7 @@ def check_file(path: Path) -> None:
         check_folder(path.parent)
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, flush it to disk and rename it onto ``path``.
 
     A symbolic link stays one: what it points to is written. A device or a pipe is written into as it is.

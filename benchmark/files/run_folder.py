@@ -84,7 +84,9 @@ def checkpoint_path(folder: Path, iteration: int) -> Path:
 
 def checkpoint_iteration(path: Path) -> int:
     """Return after how many iterations a checkpoint of ``checkpoint_path`` was written."""
-    return int(_CHECKPOINT.fullmatch(path.name)[1])
+    found = _CHECKPOINT.fullmatch(path.name)
+    assert found, f"{path} is no checkpoint by its name"
+    return int(found[1])
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

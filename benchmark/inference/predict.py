@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -14,8 +14,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from PIL import Image, ImageOps
-from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from backbones.errors import UserError
@@ -31,6 +30,10 @@ from benchmark.models.build import build_model
 from benchmark.models.precision import autocast, check_precision
 from benchmark.tasks import TASKS, Ability
 from benchmark.training.registration import register
+
+if TYPE_CHECKING:
+    from mmdet.models import BaseDetector
+
 
 PREDICTIONS = "predictions.json"
 IMAGES = "images.json"
@@ -60,7 +63,7 @@ class Unreadable:
     reason: str
 
 
-class Pictures:
+class Pictures(Dataset[dict[str, Any] | Unreadable]):
     """Pictures as a config's evaluation prepares them, upright.
 
     Args:
@@ -80,13 +83,14 @@ class Pictures:
         path = self.paths[index]
         try:
             image = np.ascontiguousarray(np.asarray(read_upright(path))[..., ::-1])
-            shape = image.shape[:2]
-            return self._transform(
-                {"img": image, "img_path": str(path), "img_id": index + 1, "img_shape": shape, "ori_shape": shape}
-            )
         except UnreadableImageError as error:
             cause = error.__cause__  # without advice about data sets
             return Unreadable(path, str(cause) or type(cause).__name__)
+        shape = image.shape[:2]
+        try:
+            return self._transform(
+                {"img": image, "img_path": str(path), "img_id": index + 1, "img_shape": shape, "ori_shape": shape}
+            )
         except cv2.error as error:
             return Unreadable(path, f"{shape[1]}x{shape[0]} pixels cannot be resized for the detector: {error.err}")
 
@@ -157,7 +161,7 @@ def predict(
     return Predicted(len(images), len(detections), not_finite, unreadable)
 
 
-def load_detector(cfg: Config, checkpoint: Path) -> nn.Module:
+def load_detector(cfg: Config, checkpoint: Path) -> "BaseDetector":
     """Build a config's detector in eval mode on the CPU and fill it with a checkpoint's weights; every key must fit.
 
     Raises:
@@ -266,7 +270,7 @@ def _targets(paths: Sequence[Path], root: Path, out: Path) -> dict[Path, Path]:
 
 
 def _detect(
-    detector: nn.Module,
+    detector: "BaseDetector",
     cfg: Config,
     paths: Sequence[Path],
     ids: Sequence[int],

@@ -8,7 +8,7 @@ with their branches merged, as their papers count them.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.config import Config
@@ -22,6 +22,10 @@ from benchmark.config.load import config_name, load_config
 from benchmark.config.names import list_leaves
 from benchmark.models.build import build_skeleton
 from benchmark.tasks import TASKS
+
+if TYPE_CHECKING:
+    from mmdet.models import BaseDetector
+
 
 PROPOSALS = 1000
 IMAGENET_CLASSES = 1000
@@ -111,7 +115,7 @@ def config_rows(
         cfg = load_config(path, backbone=backbone, dataset=dataset)
         complete_model(cfg)
         complexity = config_complexity(cfg)
-        row = {"config": config_name(cfg), "input": "x".join(map(str, complexity.input[2:]))}
+        row: dict[str, str | float] = {"config": config_name(cfg), "input": "x".join(map(str, complexity.input[2:]))}
         row |= {"branches": "merged"} if complexity.fused else {}
         row |= {"params": round(complexity.params / 1e6, 3), "multiply-adds": round(complexity.macs / 1e9, 3)}
         for name, part in complexity.parts.items():
@@ -120,7 +124,7 @@ def config_rows(
     return rows
 
 
-def _count_parts(model: nn.Module, image: Tensor) -> dict[str, Part]:
+def _count_parts(model: "BaseDetector", image: Tensor) -> dict[str, Part]:
     backbone_macs, maps = count_macs(lambda: model.backbone(image))
     neck_macs, maps = count_macs(lambda: model.neck(maps))
     parts = {"backbone": _part(model.backbone, backbone_macs), "neck": _part(model.neck, neck_macs)}
@@ -130,7 +134,7 @@ def _count_parts(model: nn.Module, image: Tensor) -> dict[str, Part]:
     return parts
 
 
-def _heads(model: nn.Module, maps: tuple[Tensor, ...]) -> dict[str, tuple[nn.Module, Callable[[], Any]]]:
+def _heads(model: "BaseDetector", maps: tuple[Tensor, ...]) -> dict[str, tuple[nn.Module, Callable[[], Any]]]:
     if not hasattr(model, "roi_head"):  # one stage
         return {"head": (model.bbox_head, lambda: model.bbox_head(maps))}
     channels = maps[0].shape[1]

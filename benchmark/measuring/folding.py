@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,8 @@ def fold_batch_norm(model: nn.Module, images: Tensor) -> tuple[int, int]:
         before = list(_tensors(model(images)))
         pairs = _conv_norm_pairs(model, images)
         for conv_path, norm_path in pairs:
-            conv, norm = model.get_submodule(conv_path), model.get_submodule(norm_path)
+            conv = cast(nn.Conv2d, model.get_submodule(conv_path))
+            norm = cast(_BatchNorm, model.get_submodule(norm_path))
             model.set_submodule(conv_path, fuse_conv_bn_eval(conv, norm))
             model.set_submodule(norm_path, getattr(norm, "act", nn.Identity()))
         after = list(_tensors(model(images)))

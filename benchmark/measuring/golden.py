@@ -75,9 +75,10 @@ def _changes(recorded: Count | None, found: Count | None) -> Iterator[str]:
     if recorded is None or found is None:
         yield "is new" if recorded is None else "is gone"
         return
-    for key in found:
-        if recorded[key] != found[key]:
-            yield f"{key} were {recorded[key]}, are {found[key]}"
+    before: dict[str, object] = {**recorded}
+    for key, now in found.items():
+        if before[key] != now:
+            yield f"{key} were {before[key]}, are {now}"
 
 
 def _cell(count: Count | None) -> str:

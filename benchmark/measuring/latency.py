@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -25,8 +25,12 @@ from benchmark.measuring.energy import nvml_joules, rapl_joules
 from benchmark.measuring.folding import fold_batch_norm
 from benchmark.models.build import build_model
 from benchmark.models.precision import autocast, check_precision
-from benchmark.records.latency import Latency, Ratio
+from benchmark.records.latency import Latency, Ratio, Timed
 from benchmark.tasks import TASKS
+
+if TYPE_CHECKING:
+    from mmdet.models import BaseDetector
+
 
 MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous_format": torch.contiguous_format}
 # Warm-up ends when every model's median over a window moved by less than this from the window before.
@@ -74,7 +78,7 @@ class _Subject:
     """A model ready to run."""
 
     name: str
-    timed: str
+    timed: Timed
     fused: bool
     images: Tensor
     run: Callable[[], Any]
@@ -154,7 +158,7 @@ def measure_rounds(models: Sequence[str], settings: Settings) -> tuple[list[Late
             Latency(
                 model=subject.name,
                 timed=subject.timed,
-                input=tuple(subject.images.shape),
+                input=_shape(subject.images),
                 device=torch.cuda.get_device_name() if settings.device == "cuda" else "CPU",
                 threads=torch.get_num_threads(),
                 precision=settings.precision,
@@ -193,6 +197,11 @@ def _check(settings: Settings) -> None:
     check_precision(settings.precision, settings.device)
 
 
+def _shape(images: Tensor) -> tuple[int, int, int, int]:
+    batch, channels, height, width = images.shape
+    return batch, channels, height, width
+
+
 def _prepare(name: str, settings: Settings) -> _Subject:
     before = torch.cuda.memory_allocated() if settings.device == "cuda" else 0
     if name.endswith(".py"):
@@ -204,7 +213,7 @@ def _prepare(name: str, settings: Settings) -> _Subject:
     images = torch.randn(settings.batch_size, 3, *(settings.input or size))
     model = model.eval()
     folding = fold_batch_norm(model, images[:1]) if settings.fold_bn else None
-    model = model.to(settings.device, memory_format=memory_format)
+    model = model.to(settings.device).to(memory_format=memory_format)
     images = images.to(settings.device, memory_format=memory_format)
     forward = torch.compile(model) if settings.compile else model
     run = _synchronised(lambda: forward(images), settings)
@@ -212,7 +221,7 @@ def _prepare(name: str, settings: Settings) -> _Subject:
     return _Subject(name, timed, is_fused(backbone), images, run, folding, _gpu_memory(run, before, settings))
 
 
-def _from_config(path: Path, settings: Settings) -> tuple[str, str, str, nn.Module, tuple[int, int]]:
+def _from_config(path: Path, settings: Settings) -> tuple[str, str, Timed, nn.Module, tuple[int, int]]:
     """Return name, backbone, what is timed, the model, and its (height, width)."""
     cfg = load_config(path, backbone=settings.backbone, dataset=settings.dataset)
     name, backbone, size = config_name(cfg), cfg.model.backbone.name, count_input(cfg)
@@ -233,7 +242,7 @@ def _classifier(backbone: str) -> nn.Module:
 class _Network(nn.Module):
     """A detector up to its heads' outputs; a second stage sees a fixed grid of proposals."""
 
-    def __init__(self, detector: nn.Module) -> None:
+    def __init__(self, detector: "BaseDetector") -> None:
         super().__init__()
         self.detector = detector
 
@@ -252,7 +261,7 @@ class _Network(nn.Module):
 class _Prediction(nn.Module):
     """A detector from images to boxes."""
 
-    def __init__(self, detector: nn.Module) -> None:
+    def __init__(self, detector: "BaseDetector") -> None:
         super().__init__()
         self.detector = detector
 

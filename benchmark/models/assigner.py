@@ -45,9 +45,9 @@ class Objects:
         labels = [
             first.new_zeros(n, dtype=torch.long) if own is None else own for n, own in zip(counts, given, strict=True)
         ]
-        labels = torch.cat([*labels, first.new_zeros(1, dtype=torch.long)])
+        all_labels = torch.cat([*labels, first.new_zeros(1, dtype=torch.long)])
         rows, valid = (torch.from_numpy(each).to(first.device, non_blocking=True) for each in (rows, valid))
-        return cls(boxes[rows], labels[rows], valid)
+        return cls(boxes[rows], all_labels[rows], valid)
 
 
 @TASK_UTILS.register_module()

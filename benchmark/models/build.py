@@ -8,7 +8,7 @@ from mmengine.config import Config
 from backbones.errors import as_user_errors
 
 if TYPE_CHECKING:
-    from torch import nn
+    from mmengine.model import BaseModel
 
 
 def register_models() -> None:
@@ -22,7 +22,7 @@ def register_models() -> None:
         import benchmark.models.ssdlite  # noqa: F401
 
 
-def build_model(cfg: Config) -> "nn.Module":
+def build_model(cfg: Config) -> "BaseModel":
     """Build a config's detector or classifier, with random weights, on the default device."""
     register_models()
     from mmdet.registry import MODELS
@@ -33,7 +33,7 @@ def build_model(cfg: Config) -> "nn.Module":
         return MODELS.build(cfg.model.copy())  # building takes entries out
 
 
-def build_skeleton(cfg: Config) -> "nn.Module":
+def build_skeleton(cfg: Config) -> "BaseModel":
     """Build a config's model on the meta device: shapes without numbers, in no memory."""
     import torch
 

@@ -64,6 +64,7 @@ class FineGrainedClassifier(BaseModel):
         logits = self.backbone(inputs)
         if mode == "tensor":
             return logits
+        assert data_samples is not None  # the other modes are given them
         if mode == "loss":
             labels = torch.tensor([sample.gt_label for sample in data_samples], device=logits.device)
             return {"loss_cls": F.cross_entropy(logits.float(), labels)}

@@ -15,6 +15,7 @@ import importlib.util
 import runpy
 import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 import numpy as np
@@ -38,10 +39,11 @@ def install() -> bool:
     if sys.modules.get(_EXTENSION) is None:
         if importlib.util.find_spec(_EXTENSION) is not None:
             return False
-        spec = importlib.util.spec_from_loader(_EXTENSION, _Loader(), origin=__file__)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        sys.modules[_EXTENSION] = sys.modules["mmcv"]._ext = module
+        loader = _Loader()
+        module = importlib.util.module_from_spec(ModuleSpec(_EXTENSION, loader, origin=__file__))
+        loader.exec_module(module)
+        sys.modules[_EXTENSION] = module
+        vars(sys.modules["mmcv"])["_ext"] = module  # as an import would
     return isinstance(sys.modules[_EXTENSION].__loader__, _Loader)
 
 

@@ -7,6 +7,7 @@ the ReXNet paper, section 5.2 and Table 6. MMDetection's own SSDHead cannot pred
 import itertools
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -205,7 +206,8 @@ class SSDLiteHead(AnchorHead):
         _init_convs(self)
         if self.use_sigmoid_cls:
             for conv in self.cls_convs:
-                nn.init.constant_(conv[-1].bias, -math.log((1 - 0.01) / 0.01))  # focal loss paper, section 4.1
+                bias = cast(nn.Sequential, conv)[-1].bias
+                nn.init.constant_(cast(Tensor, bias), -math.log((1 - 0.01) / 0.01))  # focal loss paper, section 4.1
 
     def forward(self, maps: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
         """Map six maps to class logits (N, A * classes, H, W) and box deltas (N, A * 4, H, W) a map.
@@ -230,7 +232,7 @@ class SSDLiteHead(AnchorHead):
         batch_gt_instances_ignore: list | None = None,
     ) -> dict[str, Tensor]:
         """Return ``loss_cls`` and ``loss_bbox``, each summed and divided by the batch's number of positives."""
-        anchors = self.anchors([score.shape[-2:] for score in cls_scores], cls_scores[0].device)
+        anchors = self.anchors([(score.shape[2], score.shape[3]) for score in cls_scores], cls_scores[0].device)
         objects = Objects.pad(batch_gt_instances)
         ignored = None
         if batch_gt_instances_ignore and None not in batch_gt_instances_ignore:

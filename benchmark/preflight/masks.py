@@ -48,7 +48,7 @@ def _polygon_faults(segmentations: Sequence[Any], places: Sequence[int], sizes: 
         fit = [i for i in places if _coordinates([segmentations[i]]) is not None]
         yield from ((MALFORMED, i) for i in set(places) - set(fit))
         places, coordinates = fit, _coordinates([segmentations[i] for i in fit])
-    if not places:
+    if not places or coordinates is None:
         return
     polygons = list(chain.from_iterable(segmentations[i] for i in places))
     counts = np.fromiter(map(len, polygons), np.int64, len(polygons)) // 2  # points of each polygon

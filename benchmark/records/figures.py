@@ -43,8 +43,9 @@ class Figure:
         return value > than if self.best == "high" else value < than
 
 
+IouType = Literal["bbox", "segm"]
 # Group of figures -> what COCO's evaluation calls the shapes compared.
-IOU_TYPES = {"box": "bbox", "mask": "segm"}
+IOU_TYPES: dict[str, IouType] = {"box": "bbox", "mask": "segm"}
 _AP = {
     "AP": "average precision, mean over IoU 0.50 to 0.95",
     "AP50": "average precision at IoU 0.50",

@@ -38,6 +38,9 @@ class Ratio(_Record):
     high: float
 
 
+Timed = Literal["classifier", "network", "prediction"]
+
+
 class Latency(_Record):
     """The time of one model and what belongs to the figure.
 
@@ -63,7 +66,7 @@ class Latency(_Record):
     """
 
     model: str
-    timed: Literal["classifier", "network", "prediction"]
+    timed: Timed
     input: tuple[int, int, int, int]
     device: str
     threads: int

@@ -49,8 +49,16 @@ def evaluate(
         runner.load_or_resume()
         with autocast(plan.precision):
             runner.val()
-        extras = {"out": out, "pictures": pictures, "per_class": per_class, "bootstrap": bootstrap}
-        return finish(runner, plan, _training_of(checkpoint, plan), precision=plan.precision, **extras)
+        return finish(
+            runner,
+            plan,
+            _training_of(checkpoint, plan),
+            precision=plan.precision,
+            out=out,
+            pictures=pictures,
+            per_class=per_class,
+            bootstrap=bootstrap,
+        )
 
 
 def _training_of(checkpoint: Path, plan: Plan) -> TrainingRecord | None:

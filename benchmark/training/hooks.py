@@ -63,6 +63,7 @@ class FiniteLossHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """Send the iteration's losses to the host, and check and log those that have arrived."""
+        assert outputs is not None  # MMEngine hands on what the model's step gives
         names = ("loss", *(name for name in outputs if name != "loss"))
         losses = torch.stack([outputs[name].detach().float() for name in names])
         values, arrived = _send_to_host(losses)

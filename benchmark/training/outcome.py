@@ -18,7 +18,7 @@ from benchmark.training.processes import is_main
 from benchmark.training.provenance import provenance
 
 if TYPE_CHECKING:
-    from torch.utils.data import Dataset
+    from mmengine.dataset import BaseDataset
 
     from benchmark.evaluation.coco_ap import CocoAP
     from benchmark.training.runner import BenchmarkRunner
@@ -50,6 +50,7 @@ def finish(
         bootstrap: resamples of the images for 95% intervals; 0 leaves them out.
     """
     cfg, metric, cost = plan.cfg, runner.val_evaluator.metrics[0], _cost(runner)
+    assert cost.metrics is not None and cost.eval_seconds is not None  # the evaluation is over
     dataset = runner.val_dataloader.dataset
     result = Result(
         task=cfg.task,
@@ -88,7 +89,7 @@ def finish(
     return result
 
 
-def is_partial(dataset: "Dataset", expected: int | None = None) -> bool:
+def is_partial(dataset: "BaseDataset", expected: int | None = None) -> bool:
     """Tell whether a data set is smaller than the official one, by its own word or by the number it should have."""
     return dataset.metainfo.get("partial", expected is not None and len(dataset) != expected)
 
@@ -97,7 +98,7 @@ def _intervals(metric: "CocoAP", resamples: int) -> dict[str, tuple[float, float
     from benchmark.evaluation.bootstrap import bootstrap, match
     from benchmark.evaluation.coco_ap import PREFIXES
 
-    intervals = {}
+    intervals: dict[str, tuple[float, float]] = {}
     for iou_type in metric.iou_types:
         found = bootstrap(match(metric.ann_file, metric.detections, iou_type), resamples)
         intervals |= {f"{PREFIXES[iou_type]}_{name}": interval for name, interval in found.items() if interval}

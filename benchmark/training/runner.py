@@ -100,7 +100,8 @@ class BenchmarkRunner(Runner):
 
         timm's layers hold their activation in the BN; torch's own conversion to SyncBN would lose it.
         """
-        model = model.to(get_device(), memory_format=getattr(torch, self.cfg.get("memory_format", "contiguous_format")))
+        memory_format = getattr(torch, self.cfg.get("memory_format", "contiguous_format"))
+        model = model.to(get_device()).to(memory_format=memory_format)
         if not self.distributed:
             return model
         on_gpu = torch.cuda.is_available()

@@ -114,7 +114,7 @@ class AtomicCheckpointHook(Hook):
     def _is_due(self, done: int) -> bool:
         if self._iterations:
             return done % self._iterations == 0
-        return time.monotonic() - self._saved_at >= self._seconds
+        return self._seconds is not None and time.monotonic() - self._saved_at >= self._seconds
 
     def _save(self, runner: Runner, done: int) -> None:
         folder = Path(runner.work_dir)
@@ -124,8 +124,9 @@ class AtomicCheckpointHook(Hook):
             for path in list_checkpoints(folder)[: -self._keep]:
                 path.unlink()
 
-    @dist.master_only
     def _write(self, runner: Runner, path: Path, done: int) -> None:
+        if not dist.is_main_process():
+            return
         write_atomically(
             path,
             lambda temporary: runner.save_checkpoint(

@@ -57,7 +57,9 @@ def leave_signals_to_the_main_process(*_: Any) -> None:
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN if number != signal.SIGTERM else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_obey, args=(multiprocessing.parent_process().pid,), daemon=True).start()
+    main = multiprocessing.parent_process()
+    assert main  # this runs in a process that another one started
+    threading.Thread(target=_obey, args=(main.pid,), daemon=True).start()
 
 
 def _obey(parent: int) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 import struct
+from functools import partial
 from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event
@@ -34,7 +35,7 @@ def rewind(folder: Path, iteration: int) -> list[str]:
                 f"{path} is damaged: {lost} bytes of what was logged cannot be read; as it was it is {kept.name}."
             )
         stay = [record for record in records if _stays(record, iteration)]
-        write_atomically(path, lambda temporary, stay=stay: _write(temporary, stay))
+        write_atomically(path, partial(_write, records=stay))
     return notes
 
 
@@ -43,7 +44,8 @@ def _read(path: Path) -> tuple[list[bytes], int]:
 
     A record is its length (8 bytes) with a checksum (4), and its content with one; see TensorFlow's TFRecord.
     """
-    content, place, records, lost = path.read_bytes(), 0, [], 0
+    content, place, lost = path.read_bytes(), 0, 0
+    records: list[bytes] = []
     while place + _HEAD <= len(content):
         head = content[place : place + 8]
         (length,), (check,) = struct.unpack("<Q", head), struct.unpack("<I", content[place + 8 : place + _HEAD])

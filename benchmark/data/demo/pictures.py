@@ -18,12 +18,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from pycocotools import mask as coco_mask
 
 from backbones.errors import UserError
+
+if TYPE_CHECKING:
+    from pycocotools import _EncodedRLE
 
 GENERATOR_VERSION = 1  # raise it with every change of the pictures or annotations: sets made before are then refused
 MANIFEST = "demo.json"
@@ -115,7 +119,7 @@ class _Thing:
 
     kind: _Kind
     polygons: list[Array]  # (P, 2) each, px
-    rle: dict  # the union of the polygons, pycocotools' compressed form
+    rle: "_EncodedRLE"  # the union of the polygons, pycocotools' compressed form
     is_crowd: bool
 
     @property
@@ -272,7 +276,7 @@ def _annotation(image_id: int, index: int, thing: _Thing) -> dict:
     }
 
 
-def _uncompressed(rle: dict) -> dict:
+def _uncompressed(rle: "_EncodedRLE") -> dict:
     """Return the form of COCO's files: run lengths down the columns, the first of them of background."""
     pixels = coco_mask.decode(rle).ravel(order="F")
     turns = np.flatnonzero(np.diff(pixels, prepend=0)).tolist()
@@ -431,7 +435,8 @@ def _noise(rng: np.random.Generator, width: int, height: int, cell: int) -> Arra
 
 
 def _clouds(rng: np.random.Generator, width: int, height: int) -> Array:
-    return sum(weight * _noise(rng, width, height, cell) for weight, cell in ((0.55, 96), (0.3, 40), (0.15, 16)))
+    layers = [weight * _noise(rng, width, height, cell) for weight, cell in ((0.55, 96), (0.3, 40), (0.15, 16))]
+    return np.sum(layers, axis=0)
 
 
 def _stripes(rng: np.random.Generator, width: int, height: int) -> Array:

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from benchmark.console import track_progress
 from benchmark.files.atomic import check_file, make_folder, write_atomically
 from benchmark.inference.predict import Pictures, Unreadable, find_pictures, load_detector
 from benchmark.tasks import TASKS, Ability
+
+if TYPE_CHECKING:
+    from mmdet.models import BaseDetector
 
 TOLERANCE = 1e-3  # of boxes in pixels of the input, and of scores
 _CHECKED = 8  # validation pictures
@@ -64,7 +68,7 @@ class DecodedSSDLite(nn.Module):
         size: (height, width) of the pictures in pixels.
     """
 
-    def __init__(self, detector: nn.Module, size: tuple[int, int]) -> None:
+    def __init__(self, detector: "BaseDetector", size: tuple[int, int]) -> None:
         super().__init__()
         self.detector, self.size = detector, size
         with torch.no_grad():
@@ -223,13 +227,14 @@ def select(boxes: Tensor, scores: Tensor, test_cfg: dict) -> tuple[Tensor, Tenso
     """
     real = (boxes[:, 2:] - boxes[:, :2] > test_cfg.get("min_bbox_size", -1)).all(dim=1)
     iou = float(np.float32(test_cfg["nms"]["iou_threshold"]))
-    anchors, labels = [], []
+    kept_anchors: list[Tensor] = []
+    their_labels: list[Tensor] = []
     for label, own in enumerate(scores.T):
         candidates = (real & (own > test_cfg["score_thr"])).nonzero().flatten()
         kept = candidates[nms(boxes[candidates], own[candidates], iou)]
-        anchors.append(kept)
-        labels.append(torch.full_like(kept, label))
-    anchors, labels = torch.cat(anchors), torch.cat(labels)
+        kept_anchors.append(kept)
+        their_labels.append(torch.full_like(kept, label))
+    anchors, labels = torch.cat(kept_anchors), torch.cat(their_labels)
     best = scores[anchors, labels].argsort(descending=True, stable=True)[: test_cfg["max_per_img"]]
     anchors, labels = anchors[best], labels[best]
     return boxes[anchors], scores[anchors, labels], labels
@@ -258,7 +263,7 @@ def _largest(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).abs().max()) if found.numel() else 0.0
 
 
-def _from_detections(boxes: Tensor, scores: Tensor, detector: nn.Module, sample: dict) -> Differences:
+def _from_detections(boxes: Tensor, scores: Tensor, detector: "BaseDetector", sample: dict) -> Differences:
     """Compare each detection of the detector's own ``predict`` with the anchor that comes nearest."""
     data = detector.data_preprocessor(pseudo_collate([sample]), False)
     with torch.no_grad():

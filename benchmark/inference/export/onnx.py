@@ -133,6 +133,7 @@ def to_onnx(decoded: DecodedSSDLite, opset: int) -> "ModelProto":
     except torch.onnx.OnnxExporterError as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"PyTorch cannot export this model at opset {opset}: {reason}") from error
+    assert program is not None  # as always with dynamo
     model = program.model_proto
     if (written := model.opset_import[0].version) != opset:
         raise UserError(f"PyTorch wrote opset {written} instead of {opset}: give --opset {written}.")

@@ -134,12 +134,12 @@ def _plot(board: Board, column: Column) -> Plot | None:
 
 def _run_point(index: int, row: Row, column: Column, ranking: Column) -> Point | None:
     cost, accuracy = row.cells.get(column.key), row.cells.get(ranking.key)
-    if cost is None or accuracy is None:
+    if not isinstance(cost, Value) or not isinstance(accuracy, Value):
         return None
     low, high = (None if end is None else end / ranking.scale for end in _whisker(accuracy))
     kind = "partial" if row.partial else "run"
     mean = accuracy.mean / ranking.scale
-    return Point(cost.mean / column.scale, mean, row.cells["backbone"], index, kind, low, high)
+    return Point(cost.mean / column.scale, mean, row.runs[0].result.backbone, index, kind, low, high)
 
 
 def _whisker(value: Value) -> tuple[float | None, float | None]:

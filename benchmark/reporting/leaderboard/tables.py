@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 
 from backbones.errors import UserError, did_you_mean
 from benchmark.records.latency import Latency
-from benchmark.records.result import Result
+from benchmark.records.result import Result, TrainingRecord
 from benchmark.records.runs import Found, Run, Unfinished
 from benchmark.reporting.leaderboard.columns import (
     COST,
@@ -23,7 +23,6 @@ from benchmark.reporting.leaderboard.columns import (
     TRAINING,
     Column,
     accuracy_columns,
-    seed_of,
     time_columns,
 )
 from benchmark.reporting.paper.printed import PaperPoint, cost_notes, paper_points, printed, printed_rows
@@ -213,7 +212,7 @@ def _board(runs: Sequence[Run], timings: Sequence[Latency], metric: str | None, 
         column.key: replace(column, shown=column.shown and _is_needed(column, rows))
         for column in (*IDENTITY, *accuracy_columns(task.figures, ranking), *COST, *times.values(), *TRAINING)
     }
-    order = columns.get(sort, columns[ranking])
+    order = columns.get(sort or ranking, columns[ranking])
     older = [str(run.folder) for row in rows for run in row.older]
     notes = _holding(
         (any(row.partial for row in rows), "Partial rows are not ranked with the others: they stand below them."),
@@ -240,20 +239,20 @@ def _board(runs: Sequence[Run], timings: Sequence[Latency], metric: str | None, 
 def _by_recipe(runs: Iterable[Run]) -> list[tuple[list[Run], list[Run]]]:
     """Group runs that differ in their seed alone; return the newest run of each seed, and the older ones."""
     recipes: dict[Hashable, dict[int, list[Run]]] = defaultdict(lambda: defaultdict(list))
-    groups = []
+    groups: list[tuple[list[Run], list[Run]]] = []
     for run in runs:
-        seed = seed_of(run.result)
-        if seed is None or run.result.other_weights:
+        training = run.result.training
+        if training is None or training.seed is None or run.result.other_weights:
             groups.append(([run], []))
         else:
-            recipes[_recipe(run.result)][seed].append(run)
+            recipes[_recipe(run.result, training)][training.seed].append(run)
     for seeds in recipes.values():
         by_age = [sorted(same, key=lambda run: run.result.provenance.date) for _, same in sorted(seeds.items())]
         groups.append(([same[-1] for same in by_age], [run for same in by_age for run in same[:-1]]))
     return groups
 
 
-def _recipe(result: Result) -> Hashable:
+def _recipe(result: Result, training: TrainingRecord) -> Hashable:
     cost = result.cost
     return (
         result.config,
@@ -261,7 +260,7 @@ def _recipe(result: Result) -> Hashable:
         result.data,
         result.provenance.precision,
         (cost.params, cost.macs, cost.input),
-        tuple(sorted(result.training.model_dump(exclude=_MEASURED).items())),
+        tuple(sorted(training.model_dump(exclude=_MEASURED).items())),
     )
 
 
@@ -319,7 +318,7 @@ def _marks_of(result: Result) -> tuple[str, ...]:
 
 def _holding(*texts: tuple[object, str | None]) -> tuple[str, ...]:
     """Return the texts whose condition is true."""
-    return tuple(text for condition, text in texts if condition)
+    return tuple(text for condition, text in texts if condition and text)
 
 
 def _sorted(rows: Sequence[Row], column: Column) -> list[Row]:
@@ -327,6 +326,7 @@ def _sorted(rows: Sequence[Row], column: Column) -> list[Row]:
 
     def key(row: Row) -> float | str:
         cell = row.cells[column.key]
+        assert cell is not None  # such rows are apart
         return cell.mean if isinstance(cell, Value) else cell
 
     with_value = sorted(

@@ -47,6 +47,7 @@ def format_interval(column: Column, interval: tuple[float, float]) -> str:
 
 def format_paper(column: Column, value: Value) -> str:
     """Return the paper's figure and ours minus it, in parentheses."""
+    assert value.paper is not None and value.difference is not None  # there is something to compare with
     return f"({column.format(value.paper)}, {column.format(value.difference, '+')})"
 
 
@@ -147,7 +148,7 @@ def _markdown_text(text: str) -> str:
 
 
 def _latex_text(text: str) -> str:
-    return text.translate(str.maketrans(LATEX_ESCAPE_RULES))
+    return text.translate({ord(letter): escaped for letter, escaped in LATEX_ESCAPE_RULES.items()})
 
 
 def _identity(board: Board) -> dict[str, str]:
@@ -177,7 +178,7 @@ def _flat(board: Board, row: Row) -> dict[str, Any]:
     for column in board.columns:
         name, cell = column.field or column.key, row.cells.get(column.key)
         flat[name] = cell.mean if isinstance(cell, Value) else cell
-        if column.kind == "accuracy" and cell:
+        if column.kind == "accuracy" and isinstance(cell, Value):
             low, high = cell.interval or (None, None)
             flat |= {f"{name}_std": cell.std, f"{name}_low": low, f"{name}_high": high}
         if isinstance(cell, Value) and cell.paper is not None:

@@ -73,7 +73,9 @@ def structure(row: Row, architecture: Architecture) -> dict[str, str]:
 
 def _block_modules(net: nn.Module) -> list[nn.Module]:
     """Return the blocks of networks of stages, and those of ReXNet, which ends with a 1x1 convolution."""
-    return [block for stage in net.blocks for block in stage] if hasattr(net, "blocks") else [*net.features[:-1]]
+    if hasattr(net, "blocks"):
+        return [block for stage in net.get_submodule("blocks").children() for block in stage.children()]
+    return [*net.get_submodule("features").children()][:-1]
 
 
 def _read_block(module: nn.Module, taken: torch.Size, given: torch.Size) -> Block:

@@ -71,7 +71,9 @@ def compare_complexity(number: TableNumber) -> list[Comparison]:
 def _count(number: TableNumber, row: Row) -> Complexity:
     if counts_classifiers(number):
         return classifier_complexity(row["backbone"], classifier_side(row))
-    cfg = load_config(row_config(number, row))
+    config = row_config(number, row)
+    assert config is not None  # a table of detectors has configs
+    cfg = load_config(config)
     complete_model(cfg)
     return detector_complexity(cfg)
 
@@ -97,7 +99,7 @@ def cell_rows(number: TableNumber) -> list[dict[str, str]]:
     table, rows = find_table(number), []
     for comparison in compare_complexity(number):
         row, ours = comparison.row, comparison.ours
-        cells = {}
+        cells: dict[str, tuple[str, bool | None]] = {}
         if table.structure:
             architecture = read_architecture(row["backbone"], classifier_side(row))
             cells |= {name: (text, row[name] == text) for name, text in structure(row, architecture).items()}

@@ -52,8 +52,8 @@ def paper_column(key: str, columns: Container[str]) -> str | None:
 
 def printed(row: Row, key: str) -> float | None:
     """Return what a row prints for a figure or a cost of ours, in the unit of result.json; None for nothing."""
-    text = row.get(paper_column(key, row))
-    if not text:
+    column = paper_column(key, row)
+    if column is None or not (text := row[column]):
         return None
     return round(float(text) * COSTS[key].scale) if key in COSTS else float(text) * FIGURES[key].scale
 

@@ -1,6 +1,7 @@
 """The paper's comparison of ReXNets with EfficientNets in time, measured on this machine."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from benchmark.measuring.latency import Settings, measure_rounds, time_ratio
 from benchmark.records.latency import LatencyFile, Pair
@@ -27,9 +28,9 @@ def paper_ratios(settings: Settings) -> LatencyFile:
                 batch=settings.batch_size,
                 pair=f"{efficientnet['label']} / {rexnet['label']}",
                 top1=f"{efficientnet['top1']} / {rexnet['top1']}",
-                ratio=f"{ratio.median:.2f}",
+                ratio=Decimal(f"{ratio.median:.2f}"),
                 quartiles=f"{ratio.low:.2f} to {ratio.high:.2f}",
-                printed=f"{float(efficientnet[column]) / float(rexnet[column]):.2f}",
+                printed=Decimal(f"{float(efficientnet[column]) / float(rexnet[column]):.2f}"),
             )
         )
     return LatencyFile(latencies=records, pairs=pairs)

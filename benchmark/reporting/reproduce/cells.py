@@ -1,6 +1,5 @@
 """The cells of the paper's tables: which figures there are, and what can become of one."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -92,7 +91,7 @@ class Cell:
     @property
     def difference(self) -> float | None:
         """Ours minus the paper's."""
-        if not self.printed or self.ours is None or self.column.kind == "structure":
+        if not self.printed or self.ours is None or isinstance(self.ours, str):
             return None
         return round(self.ours - float(self.printed), 6)
 
@@ -140,18 +139,20 @@ class State:
     @property
     def outside(self) -> int:
         """Number of cells and ratios outside their tolerance."""
-        return Counter(part.verdict for part in (*self.cells, *self.ratios))[Verdict.OUTSIDE]
+        verdicts = [*(cell.verdict for cell in self.cells), *(ratio.verdict for ratio in self.ratios)]
+        return verdicts.count(Verdict.OUTSIDE)
 
 
 def columns(number: TableNumber) -> list[Column]:
     """Return the columns of a table that hold figures to measure, printed or added: accuracy, counts, times."""
     header = list(read_table(number)[0])
     names = {column: key for key in FIGURES if (column := paper_column(key, header))}
-    figures = [FIGURES[names[column]] for column in header if column in names]
+    printed = [column for column in header if column in names]
+    figures = [FIGURES[names[column]] for column in printed]
     return [
         *(
-            Column(paper_column(figure.key, header), heading, "accuracy", figure.key, figure.scale, figure.digits)
-            for figure, heading in zip(figures, headings(figures), strict=True)
+            Column(column, heading, "accuracy", figure.key, figure.scale, figure.digits)
+            for column, figure, heading in zip(printed, figures, headings(figures), strict=True)
         ),
         *(
             Column(COST_COLUMNS[figure.key], heading, "count", figure.key, figure.scale, _COUNT_DIGITS)

@@ -55,17 +55,18 @@ def run_table(
         _measure_times(number, folders, threads)
     problems: dict[str, list[str]] = {}
     for config in _untrained(number, folders):
-        options = Options(config, table_folder(folders[0], number) / config.stem, data_root=data_root)
-        if problem := _train(options, batch_size, precision):
+        folder = table_folder(folders[0], number) / config.stem
+        options = Options(config, folder, data_root=data_root, precision=precision)
+        if problem := _train(options, folder, batch_size):
             problems.setdefault(problem, []).append(config.stem)
     return [f"{', '.join(names)}: {problem}" for problem, names in problems.items()]
 
 
 def _untrained(number: TableNumber, folders: Sequence[Path]) -> list[Path]:
     """Return the configs of the rows that have no accuracy at all."""
-    cells = [cell for cell in read_state(number, folders).cells if cell.config and cell.column.kind == "accuracy"]
+    cells = [cell for cell in read_state(number, folders).cells if cell.column.kind == "accuracy"]
     measured = {cell.config for cell in cells if cell.ours is not None}
-    return [config for config in dict.fromkeys(cell.config for cell in cells) if config not in measured]
+    return [config for config in dict.fromkeys(cell.config for cell in cells) if config and config not in measured]
 
 
 def _measure_times(number: TableNumber, folders: Sequence[Path], threads: int | None) -> None:
@@ -86,10 +87,10 @@ def _measure_times(number: TableNumber, folders: Sequence[Path], threads: int | 
                 times.write(latency_path(table_folder(folders[0], part), timed.device))
 
 
-def _train(options: Options, batch_size: int | None, precision: str) -> str | None:
-    """Train a config, or resume it; where that cannot be, return why."""
-    if (options.work_dir / RESULT).is_file():
-        return f"{options.work_dir} holds a finished run that does not fill the cells; move it away to train again."
+def _train(options: Options, folder: Path, batch_size: int | None) -> str | None:
+    """Train a config in its folder, or resume it; where that cannot be, return why."""
+    if (folder / RESULT).is_file():
+        return f"{folder} holds a finished run that does not fill the cells; move it away to train again."
     cfg = load_config(options.config, data_root=options.data_root)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     batch = batch_size or max(1, cfg.auto_scale_lr.base_batch_size // processes)
@@ -99,9 +100,9 @@ def _train(options: Options, batch_size: int | None, precision: str) -> str | No
         return str(error)
     if found != cfg.get("val_images", found):
         return f"{cfg.data_root} has {found} of {cfg.val_images} validation images."
-    resume = bool(list_checkpoints(options.work_dir))
+    resume = bool(list_checkpoints(folder))
     train(
-        replace(options, batch_size=batch, precision=precision),
+        replace(options, batch_size=batch),
         steps=max(1, round(recipe_images(cfg) / (batch * processes))),
         resume=resume,
         overwrite=not resume,

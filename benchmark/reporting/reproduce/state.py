@@ -100,7 +100,8 @@ def recipe_images(cfg: Config) -> int:
 
 def _runs_of(row: Row, cfg: Config, runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
     """Return the runs that fill a row's cells, the newest of each seed, and why others of its model do not."""
-    by_seed, skipped = {}, []
+    by_seed: dict[int | None, Run] = {}
+    skipped: list[str] = []
     for run in sorted(runs, key=lambda run: run.result.provenance.date):
         result = run.result
         same_model = (result.task, result.backbone) == (cfg.task, row["backbone"])
@@ -108,7 +109,7 @@ def _runs_of(row: Row, cfg: Config, runs: Iterable[Run]) -> tuple[list[Run], lis
             continue
         if reason := _why_not(result, cfg):
             skipped.append(f"{run.folder}: {reason}")
-        else:
+        elif result.training:
             by_seed[result.training.seed] = run
     return list(by_seed.values()), skipped
 
@@ -178,7 +179,7 @@ def _cell(
     if column.kind == "structure":
         ours = values[0] if values else None
     else:
-        ours = fmean(values) / column.scale if values else None
+        ours = fmean(map(float, values)) / column.scale if values else None
     cell = Cell(
         row=f"{row['label']}, {row['dataset']}" if "dataset" in row else row["label"],
         backbone=row["backbone"],
@@ -205,7 +206,7 @@ def _verdict(cell: Cell) -> Verdict:
         return Verdict.NOT_PRINTED
     if cell.column.kind == "structure":
         return Verdict.OK if cell.ours == cell.printed else Verdict.OUTSIDE
-    if cell.tolerance is None:
+    if cell.tolerance is None or cell.difference is None:
         return Verdict.NOT_COMPARED
     return Verdict.OK if abs(cell.difference) <= cell.tolerance else Verdict.OUTSIDE
 

@@ -9,7 +9,7 @@ from benchmark.reporting.paper.tables import CLEARLY_OVER_1, QUOTED_TOLERANCE, T
 from benchmark.reporting.reproduce.cells import Cell, State, Verdict
 
 _NOTHING = "-"
-_STYLE = {"headers": "keys", "tablefmt": "github", "disable_numparse": True}
+_STYLE: dict[str, Any] = {"headers": "keys", "tablefmt": "github", "disable_numparse": True}
 
 
 def render(state: State) -> str:
@@ -103,8 +103,10 @@ def _cell_row(cell: Cell) -> dict[str, str]:
 
 
 def _ours(cell: Cell) -> str:
-    if cell.ours is None or cell.column.kind == "structure":
-        return cell.ours or _NOTHING
+    if cell.ours is None:
+        return _NOTHING
+    if isinstance(cell.ours, str):
+        return cell.ours
     seeds = f" (mean of {cell.runs})" if cell.runs > 1 else ""
     return f"{cell.ours:.{cell.column.digits}f}{seeds}"
 

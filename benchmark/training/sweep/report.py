@@ -13,7 +13,7 @@ from benchmark.files.atomic import write_atomically
 from benchmark.files.run_folder import FINAL, GRID
 from benchmark.records.figures import format_figures
 from benchmark.records.result import Result
-from benchmark.training.sweep.search import Grid, Point, Sweep, best_trial, finished_trials, open_study
+from benchmark.training.sweep.search import Grid, Point, Sweep, best_trial, figure_of, finished_trials, open_study
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -44,7 +44,7 @@ def report(sweep: Sweep, result: Result | None) -> str:
 
 def grid_table(grid: Grid, trials: Mapping[Point, FrozenTrial]) -> str:
     """Return the grid as Markdown: a row per learning rate, a column per weight decay; the best figure is bold."""
-    best = max((trial.value for trial in trials.values() if trial.state is TrialState.COMPLETE), default=None)
+    best = max((figure_of(trial) for trial in trials.values() if trial.state is TrialState.COMPLETE), default=None)
     rows = [
         [f"{rate:g}", *(_cell(trials.get((rate, decay)), best) for decay in grid.weight_decays)]
         for rate in grid.learning_rates
@@ -69,7 +69,7 @@ def draw_grid(path: Path, grid: Grid, trials: Mapping[Point, FrozenTrial], metri
 
 
 def _value(trial: FrozenTrial | None) -> float:
-    return trial.value if trial and trial.state is TrialState.COMPLETE else float("nan")
+    return figure_of(trial) if trial and trial.state is TrialState.COMPLETE else float("nan")
 
 
 def _cell(trial: FrozenTrial | None, best: float | None) -> str:

@@ -55,7 +55,7 @@ from benchmark.training.plan import plan_training
 from benchmark.training.train import train
 
 STUDY = "sweep"
-_DIRECTIONS = {"high": "maximize", "low": "minimize"}
+_DIRECTIONS = {"high": StudyDirection.MAXIMIZE, "low": StudyDirection.MINIMIZE}
 _WAIT = 2.0  # s between two looks at the other workers
 _ORDER_SEED = 0
 _PRUNED_CHECKS = 4  # evaluations of a trial that may be pruned
@@ -103,6 +103,7 @@ class Sweep:
     @property
     def folder(self) -> Path:
         """The sweep's folder."""
+        assert self.options.work_dir is not None  # ``prepare_sweep`` chooses one
         return self.options.work_dir
 
     def points(self) -> list[Point]:
@@ -198,6 +199,12 @@ def open_study(folder: Path, metric: str) -> optuna.Study:
     )
 
 
+def figure_of(trial: FrozenTrial) -> float:
+    """Return the figure of a complete trial."""
+    assert trial.value is not None, f"trial {trial.number} is not complete"
+    return trial.value
+
+
 def best_trial(study: optuna.Study, points: Sequence[Point]) -> FrozenTrial:
     """Return the trial with the best figure.
 
@@ -208,7 +215,7 @@ def best_trial(study: optuna.Study, points: Sequence[Point]) -> FrozenTrial:
     if not complete:
         raise UserError("No trial of the sweep came to a figure: all diverged. Lower the config's sweep.learning_rate.")
     best = max if study.direction is StudyDirection.MAXIMIZE else min
-    return best(complete, key=lambda trial: trial.value)
+    return best(complete, key=figure_of)
 
 
 class ReportHook(Hook):
@@ -224,7 +231,9 @@ class ReportHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float | None] | None = None) -> None:
         """Report, and raise ``TrialPruned`` if the trial is below the median of the others."""
-        self.trial.report(metrics[self.metric], runner.iter)
+        value = (metrics or {})[self.metric]
+        assert value is not None  # only an evaluation of no picture has no figure
+        self.trial.report(value, runner.iter)
         if runner.iter < runner.max_iters and self.trial.should_prune():
             raise optuna.TrialPruned
 
@@ -374,8 +383,9 @@ def _point(trial: FrozenTrial) -> Point:
 
 
 def _log_spaced(ends: Sequence[float], count: int) -> tuple[float, ...]:
+    low, high = ends
     # Few digits, so that a value reads the same in names, tables and files.
-    return tuple(float(f"{value:.4g}") for value in np.geomspace(*ends, count))
+    return tuple(float(f"{value:.4g}") for value in np.geomspace(low, high, count))
 
 
 @contextmanager
