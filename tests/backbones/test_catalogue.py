@@ -20,6 +20,7 @@ from backbones.catalogue import (
 )
 from backbones.entry import Preprocessing
 from backbones.errors import UserError
+from backbones.families import mbconv
 from backbones.weights import load_pretrained
 from benchmark.config.complete import complete_model
 from benchmark.config.load import load_config
