@@ -18,6 +18,7 @@ from backbones.errors import UserError, describe
 
 MOST = 2**31 - 1  # of any whole number: what 32 bits hold
 _IMPORTING = "<frozen importlib._bootstrap>"  # the file of Python's own frames in an import
+_SHOWN = 80  # letters of a text that may be long
 FEWEST_RESAMPLES = 100  # below, the ends of a 95% interval are single resamples
 
 
@@ -56,7 +57,19 @@ class Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
         """Parse arguments, options and positional ones in any order: ``table5 --run DIR``, too."""
-        return self.parse_intermixed_args(args, namespace)
+        parsed = self.parse_intermixed_args(args, namespace)
+        for value in vars(parsed).values():
+            for path in value if isinstance(value, list) else [value]:
+                self._check_path(path)
+        return parsed
+
+    def _check_path(self, value: object) -> None:
+        """Refuse what can be no file's name, so that no tool need ask."""
+        if isinstance(value, Path):
+            try:
+                value.exists()
+            except OSError as error:
+                self.error(f"{str(value)[:_SHOWN]!r} is no path ({str(error.strerror).lower()})")
 
     def error(self, message: str) -> NoReturn:
         """End with status 2."""

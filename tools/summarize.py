@@ -30,9 +30,9 @@ def main() -> None:
     from benchmark.reporting.leaderboard import find_runs, make_report, render, write
 
     report = make_report(find_runs(args.folders), metric=args.metric, sort=args.sort, paper=args.paper)
-    if args.out:
+    if args.out and (report.boards or not report.problems):
         write(report, args.format, args.out)
-    else:
+    elif not args.out:
         print(render(report, args.format), end="")
     for problem in report.problems:
         print(f"skipped: {problem}", file=sys.stderr)

@@ -137,11 +137,13 @@ def merge(cfg: Config, overrides: Mapping[str, Any]) -> None:
     """Lay the overrides of a config's parts over it.
 
     Raises:
-        UserError: a key that the config does not have, where none may be added.
+        UserError: a key that the config does not have, where none may be added, or a value in place of a structure.
     """
     for key, value in overrides.items():
         for part in _leaves(cfg, key, value):
             _check_key(cfg, part)
+        if isinstance(_find(cfg, key), (dict, list)) and not isinstance(value, (dict, list, tuple, type(None))):
+            raise UserError(f"--cfg-options {key}={value!r}: it holds a structure, and one value cannot replace it.")
         try:
             cfg.merge_from_dict({key: value})
         except (KeyError, TypeError, IndexError, AttributeError) as error:

@@ -150,7 +150,35 @@ FILES = [
     Row("pictures none", "folder", {"source": "{w}/folder"}),
     Row("data a file", "{w}/file", {"data_root": "{w}/file"}, tools=[tool for tool in TOOLS if tool != "reproduce"]),
 ]
-TABLE = [*NUMBERS, *NAMES, *OUTPUTS, *FILES]
+LONG = "a" * 300
+PATHS = [
+    Row(f"{name} too long", "too long", {name: LONG})
+    for name in [
+        "config",
+        "configs",
+        "checkpoint",
+        "source",
+        "out",
+        "work_dir",
+        "data_root",
+        "root",
+        "annotations",
+        "folders",
+    ]
+]
+STRUCTURES = [
+    Row(
+        f"{key} is no structure", key, overrides=(f"{key}=x",), tools=("train", "check_data", "sweep", "eval_detection")
+    )
+    for key in (
+        "optim_wrapper",
+        "param_scheduler",
+        "model",
+        "val_dataloader.dataset.pipeline",
+        "train_dataloader.dataset",
+    )
+]
+TABLE = [*PATHS, *STRUCTURES, *NUMBERS, *NAMES, *OUTPUTS, *FILES]
 
 
 @pytest.fixture(scope="module")
@@ -289,6 +317,14 @@ def test_demo_data_of_any_size_and_seed_are_taken_as_they_are(tmp_path):
     assert call("make_demo_data", [root, "--train-images", "6", "--val-images", "3"]).status == 1
     arguments = command_line("train", tmp_path, {"data_root": root, "cfg_options": wrong[1:]})
     assert "Expected demo data" in call("train", arguments).err
+
+
+def test_a_leaderboard_is_not_replaced_by_nothing(world, tmp_path):
+    (tmp_path / "board.csv").write_text("mine")
+    arguments = [str(tmp_path / "absent"), "--format", "csv", "--out", str(tmp_path / "board.csv")]
+    outcome = call("summarize", arguments)
+    assert complaint(outcome, "absent") is None
+    assert (tmp_path / "board.csv").read_text() == "mine"
 
 
 def test_options_may_stand_before_a_folder():
