@@ -78,6 +78,7 @@ class Outcome:
 def load_tool(name: str) -> ModuleType:
     """Import a file of tools/."""
     spec = importlib.util.spec_from_file_location(f"tool_{name}", CONFIGS.parent / "tools" / f"{name}.py")
+    assert spec and spec.loader, f"tools/{name}.py cannot be imported"
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -102,7 +103,9 @@ def command_line(
     config, actions = CONFIG_OF.get(tool, "ssdlite"), arguments_of(tool)
     names = {"w": world, "config": CONFIGS / f"{config}.py", "template": config}
     taken = {"config": "{config}", **VALUES}
-    chosen = {name: taken[name] for name, action in actions.items() if name in taken and name not in ("table",)}
+    chosen: dict[str, str | Sequence[str] | None] = {
+        name: taken[name] for name in actions if name in taken and name != "table"
+    }
     if "table" in actions and not actions["table"].option_strings:
         chosen["table"] = VALUES["table"]
     if "demo" in actions:
@@ -113,11 +116,11 @@ def command_line(
         counts = (f"{key}={value}" for key, value in IMAGES.items())
         random = () if "pretrained" in actions else (RANDOM,)
         chosen["cfg_options"] = (*random, *OVERRIDES, *counts, *overrides)
-    chosen = {name: value for name, value in (chosen | changes).items() if value is not None}
-    if unknown := [name for name, action in actions.items() if not action.option_strings and name not in chosen]:
+    given = {name: value for name, value in {**chosen, **changes}.items() if value is not None}
+    if unknown := [name for name, action in actions.items() if not action.option_strings and name not in given]:
         raise KeyError(f"tools/{tool}.py takes {unknown[0]}: give it a valid value in VALUES.")
     positional, options = [], []
-    for name, value in chosen.items():
+    for name, value in given.items():
         texts = [text.format(**names) for text in ([value] if isinstance(value, str) else value)]
         if flags := actions[name].option_strings:
             options += [flags[0], *texts]
@@ -197,8 +200,10 @@ def make_world(root: Path) -> Path:
 
 
 def _make_good_checkpoint(root: Path, template: str) -> None:
-    choices = {"dataset": "imagefolder", "data_root": root / "folders"} if template == "finetune" else {}
-    cfg = load_config(CONFIGS / f"{template}.py", backbone=SMALL, demo=True, options=[RANDOM], **choices)
+    dataset, data_root = ("imagefolder", root / "folders") if template == "finetune" else (None, None)
+    cfg = load_config(
+        CONFIGS / f"{template}.py", backbone=SMALL, dataset=dataset, data_root=data_root, demo=True, options=[RANDOM]
+    )
     complete_model(cfg)
     torch.manual_seed(0)
     torch.save({"state_dict": build_model(cfg).state_dict(), "meta": {}}, root / f"good_{template}.pth")

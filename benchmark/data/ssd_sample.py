@@ -17,6 +17,7 @@ from benchmark.data.transforms import read_annotated
 
 _TRIES = 50  # patches drawn for one minimum overlap, before another one is drawn
 _ROUNDS = 4  # minimum overlaps whose patches are drawn at once
+_IMAGENET_MEAN = (123.675, 116.28, 103.53)
 _WHOLE = 1  # among the minimum overlaps: take everything
 
 
@@ -55,7 +56,7 @@ class SSDSample(BaseTransform):
     def __init__(
         self,
         size: int,
-        mean: Sequence[float],
+        mean: Sequence[float] | None = None,
         augment: bool = True,
         expand_prob: float = 0.5,
         ratio_range: tuple[float, float] = (1, 4),
