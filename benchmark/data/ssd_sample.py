@@ -69,7 +69,7 @@ class SSDSample(BaseTransform):
         hue_delta: float = 18,
     ) -> None:
         self.size, self.augment = size, augment
-        red, green, blue = (round(value) for value in mean)
+        red, green, blue = (round(value) for value in mean or _IMAGENET_MEAN)
         self.fill = blue, green, red
         self.expand_prob, self.ratio_range = expand_prob, ratio_range
         self.least_overlaps = (_WHOLE, *min_ious, 0)

@@ -98,6 +98,17 @@ def test_the_inferencer_finds_what_our_evaluation_finds(run, demo_data, tmp_path
         np.testing.assert_allclose(xywh, [d["bbox"] for d in own], atol=1e-2)
 
 
+@pytest.mark.parametrize("name", CONFIG_NAMES)
+def test_a_leafs_training_samples_can_be_browsed(name, demo_data):
+    from mmdet.registry import DATASETS
+    from mmengine.registry import init_default_scope
+
+    cfg = Config.fromfile(CONFIGS / f"{name}.py")
+    init_default_scope("mmdet")
+    dataset = {**cfg.train_dataloader.dataset, "data_root": str(demo_data), "metainfo": {"classes": CLASSES}}
+    assert set(DATASETS.build(dataset)[0]) == {"inputs", "data_samples"}
+
+
 def test_mmdetections_test_tool_gives_our_figures(run, monkeypatch, capsys, tmp_path):
     _, folder = run
     stock_tool("test.py", monkeypatch, folder / "config.py", folder / "best.pth", "--work-dir", tmp_path)
