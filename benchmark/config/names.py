@@ -12,6 +12,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from backbones.errors import UserError, did_you_mean
+from benchmark.files.run_folder import slug
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 DATA = CONFIGS / "_base_" / "data"
@@ -74,23 +75,18 @@ def run_name(own: Config, path: Path, backbone: str) -> str:
     stem, template = own.get("name", path.stem), own.get("template", "")
     owned = own.model.get("backbone", {}).get("name")
     tail = stem.removeprefix(f"{template}_")
-    if template and tail not in (stem, _slug(owned)) and tail in _backbones():
+    if template and tail not in (stem, owned and slug(owned)) and tail in _backbones():
         raise UserError(f"{path} is named after {tail}, but its backbone is {owned}: rename the file, or change it.")
     if "experiment_name" in own and owned != backbone:
         raise UserError(
             f"{path} is a run's, with the channels and the preprocessing of {owned} in it: give --backbone {backbone} "
             "to the config that the run was of."
         )
-    if template and (stem == template or tail == _slug(owned)):
+    if template and (stem == template or tail == (owned and slug(owned))):
         stem = template
     elif owned == backbone:
         return stem
-    return f"{stem}_{_slug(backbone)}"
-
-
-def _slug(backbone: str | None) -> str | None:
-    """Return a backbone's name as a part of a file's: ``timm-mobilenetv4_conv_small``."""
-    return backbone and re.sub(r"[^\w.-]+", "-", backbone)
+    return f"{stem}_{slug(backbone)}"
 
 
 def _as_template(name: str) -> str | None:

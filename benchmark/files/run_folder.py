@@ -43,6 +43,11 @@ EVENTS = "events.out.tfevents.*"  # in VIS_DATA
 _LOGGED = (EVENTS, "config.py")
 
 
+def slug(backbone: str) -> str:
+    """Return a backbone's name as a part of a run's: ``timm-mobilenetv4_conv_small``."""
+    return re.sub(r"[^\w.-]+", "-", backbone)
+
+
 def is_run(folder: Path) -> bool:
     """Tell whether a folder holds a result, or a training that wrote none."""
     return (folder / RESULT).is_file() or ((folder / CONFIG).is_file() and (folder / LOG).is_file())

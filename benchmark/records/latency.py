@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from backbones.errors import UserError
 from benchmark.files.atomic import write_atomically
 from benchmark.files.reading import read_regular
+from benchmark.files.run_folder import slug
 from benchmark.records.result import Result
 from benchmark.tasks import TASKS
 
@@ -101,7 +102,7 @@ class Latency(_Record):
 
     def belongs_to(self, result: Result) -> bool:
         """Tell whether this is the time of a result's model."""
-        own_config = self.model == result.config.name and result.config.name.endswith(f"_{result.backbone}")
+        own_config = self.model == result.config.name and result.config.name.endswith(f"_{slug(result.backbone)}")
         classifies = self.timed == "classifier" and TASKS[result.task].kind == "classifier"
         own_backbone = classifies and self.model == result.backbone
         return (own_config or own_backbone) and self.input[1:] == result.cost.input[1:] and not result.data.demo
