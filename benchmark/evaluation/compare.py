@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NotRequired
 
-from pydantic import FailFast, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import FailFast, Field, FiniteFloat, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from backbones.errors import UserError
@@ -33,7 +33,7 @@ class _Detection(TypedDict):
     image_id: int
     category_id: int
     score: FiniteFloat
-    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+    bbox: Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]
     segmentation: NotRequired[_RunLengths]
 
 

@@ -62,7 +62,8 @@ def assert_same(found: list[dict], expected: list[dict]) -> None:
 
 def compare_with_evaluation(config: Path, checkpoint: Path, tool: str, root: Path, tmp_path: Path, **options) -> None:
     """Predict and evaluate the same pictures, and hold the detections against one another."""
-    common = Options(config, cfg_options=(*TAME, "val_images=6", "train_images=16"), data_root=root, **options)
+    counts = ("val_images=6", "train_images=16") if options.get("demo") else ()
+    common = Options(config, cfg_options=(*TAME, *counts), data_root=root, **options)
     evaluate(
         Options(**{**vars(common), "work_dir": tmp_path / "run"}), checkpoint, tool=tool, out=tmp_path / "eval.json"
     )

@@ -486,7 +486,7 @@ PICTURES = [
     (lambda path: path.write_bytes(b""), Depth.FULL, "image files of zero bytes", "warning", "error"),
     (lambda path: path.write_bytes(b"no picture"), Depth.FULL, "image files that cannot be read", "warning", "error"),
     (claim_a_huge_size, Depth.FULL, "image files that cannot be read", "warning", "error"),
-    (lambda path: (path.unlink(), path.mkdir()), Depth.FULL, "image files that cannot be read", "warning", "error"),
+    (lambda path: (path.unlink(), path.mkdir()), Depth.FULL, "image files that are missing", "error", "error"),
     (truncate, Depth.FULL, None, None, None),
     (truncate, Depth.DECODE, "image files that cannot be read", "warning", "error"),
     (lambda path: Image.new("RGB", (48, 41)).save(path), Depth.FULL, OTHER_SIZE, "error", "error"),

@@ -19,7 +19,7 @@ _NOTHING = "-"
 _IDENTITY = {column.key for column in IDENTITY}
 _CONTEXT = ("task", "data", "split", "demo", "line")
 # What of a measured time a leaderboard leaves out: it depends on what was timed together, or follows from the rest.
-_OF_THE_SESSION = {"norms_left", "images_per_second", "ratio", "peak_memory", "joules_per_image"}
+_OF_THE_SESSION = {"fused", "norms_left", "images_per_second", "ratio", "peak_memory", "joules_per_image"}
 # A bracket alone is plain text; one followed by these begins a link.
 _UNSAFE_IN_MARKDOWN = re.compile(r"([\\`*<>|&]|\](?=[(\[:]))")
 
