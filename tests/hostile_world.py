@@ -108,6 +108,8 @@ def command_line(
     }
     if "table" in actions and not actions["table"].option_strings:
         chosen["table"] = VALUES["table"]
+    if tool == "export":
+        chosen["out"] = "{w}/out.onnx"  # its ending says the format
     if "demo" in actions:
         chosen["demo"] = ()
     if config == "finetune" and "dataset" in actions:

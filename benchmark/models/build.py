@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from mmengine.config import Config
 
-from backbones.errors import as_user_errors
+from backbones.errors import UserError, as_user_errors
 
 if TYPE_CHECKING:
     from mmengine.model import BaseModel
@@ -20,6 +20,18 @@ def register_models() -> None:
         import benchmark.models.classifier
         import benchmark.models.rcnn
         import benchmark.models.ssdlite  # noqa: F401
+
+
+def check_model_type(cfg: Config) -> None:
+    """Check that a config's model is one that is registered.
+
+    Raises:
+        UserError: it is not.
+    """
+    from mmdet.registry import MODELS
+
+    if not isinstance(cfg.model.type, str) or MODELS.get(cfg.model.type) is None:
+        raise UserError(f"model.type={cfg.model.type!r}: no such model is registered; leave it as it is.")
 
 
 def build_model(cfg: Config) -> "BaseModel":

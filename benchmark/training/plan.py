@@ -35,7 +35,7 @@ from benchmark.files.run_folder import (
     run_files,
     set_aside,
 )
-from benchmark.models.build import build_skeleton
+from benchmark.models.build import build_skeleton, check_model_type
 from benchmark.preflight import Preflight, check_data
 from benchmark.preflight.run import check_disk
 from benchmark.records.result import CheckpointRecord, read_result
@@ -244,6 +244,7 @@ def _complete(cfg: Config, launcher: str, work_dir: Path) -> "Complexity":
 
     cfg.launcher = init_distributed(launcher)
     register()
+    check_model_type(cfg)
     check_arguments(cfg)
     cfg.work_dir = str(work_dir)
     cfg.experiment_name = f"{config_name(cfg)}-{uuid.uuid4().hex}"  # MMEngine keeps one log and hub per name
