@@ -137,6 +137,13 @@ def prepare(cfg: Config, checkpoint: Path, out: Path, pictures: Path | None = No
     return Source(cfg, DecodedSSDLite(detector, (height, width)).eval(), Pictures(paths, pipeline))
 
 
+def fused(decoded: DecodedSSDLite) -> DecodedSSDLite:
+    """Return a copy whose backbone has its re-parameterised branches merged."""
+    merged = copy.deepcopy(decoded)
+    merged.detector.backbone.fuse()
+    return merged
+
+
 def write_checked(
     source: Source,
     out: Path,

@@ -1,6 +1,5 @@
 """SSDLite as an ONNX file, which gets its name only after onnxruntime has given PyTorch's results on real pictures."""
 
-import copy
 import importlib.util
 import json
 import warnings
@@ -18,6 +17,7 @@ from benchmark.inference.export.checked import (
     DecodedSSDLite,
     Exported,
     Run,
+    fused,
     prepare,
     read_config,
     write_checked,
@@ -141,13 +141,6 @@ def to_onnx(decoded: DecodedSSDLite, opset: int) -> "ModelProto":
         del node.metadata_props[:]  # source lines and paths of this machine
     onnx.checker.check_model(model)
     return model
-
-
-def fused(decoded: DecodedSSDLite) -> DecodedSSDLite:
-    """Return a copy whose backbone has its re-parameterised branches merged."""
-    merged = copy.deepcopy(decoded)
-    merged.detector.backbone.fuse()
-    return merged
 
 
 def append_nms(raw: "ModelProto", test_cfg: dict) -> "ModelProto":
