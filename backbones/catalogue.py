@@ -38,6 +38,12 @@ def read_families() -> dict[str, Entry]:
     return rows
 
 
+def family_of(name: str) -> str:
+    """Return the family of a row of the catalogue: its file's name."""
+    modules = pkgutil.iter_modules(families.__path__, f"{families.__name__}.")
+    return next(m.name.rpartition(".")[2] for m in modules if name in importlib.import_module(m.name).ROWS)
+
+
 CATALOGUE = read_families()
 
 

@@ -58,6 +58,7 @@ class Published:
         params: in millions, None where it states none.
         macs: multiply-adds in billions, likewise.
         source: where in the paper.
+        note: why ours differ, where they do by more than counts of biases and batch normalisation explain.
 
     Raises:
         ValueError: neither is stated.
@@ -66,6 +67,7 @@ class Published:
     params: float | None
     macs: float | None
     source: str
+    note: str = ""
 
     def __post_init__(self) -> None:
         if self.params is None and self.macs is None:

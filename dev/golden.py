@@ -12,12 +12,13 @@ from pathlib import Path
 from tabulate import tabulate
 
 from benchmark.measuring.golden import Counts, count_everything, differences, model_rows
+from benchmark.records.models import RECORD, model_notes, model_table, read_models, source_table
 from benchmark.reporting.leaderboard import find_runs, make_report, render
 from benchmark.reporting.markers import replace_between_markers
 from benchmark.reporting.paper.counts import compare_complexity, complexity_rows
+from benchmark.reporting.paper.tables import TABLES, read_table
 
 DOCS = Path(__file__).parents[1] / "docs"
-COMPLEXITY = Path(__file__).parents[1] / "tests" / "golden" / "complexity.json"
 LEADERBOARD = Path(__file__).parents[1] / "tests" / "golden" / "leaderboard"
 # File -> format, and whether the paper's figures are in it.
 LEADERBOARDS = {
@@ -49,17 +50,29 @@ def _update_leaderboards() -> None:
 
 def recorded_counts() -> Counts:
     """Return the recorded params and multiply-adds."""
-    return json.loads(COMPLEXITY.read_text())
+    return json.loads(RECORD.read_text())
 
 
 def _update_complexity() -> None:
     found = count_everything()
-    print("\n".join(differences(recorded_counts() if COMPLEXITY.exists() else {}, found)) or "no count has changed")
-    COMPLEXITY.write_text(json.dumps(found, indent=1) + "\n")
+    print("\n".join(differences(recorded_counts() if RECORD.exists() else {}, found)) or "no count has changed")
+    RECORD.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def _models() -> str:
-    return tabulate(model_rows(recorded_counts()), "keys", "github", disable_numparse=True)
+    printed = {row["backbone"] for number in TABLES for row in read_table(number)}
+    return tabulate(model_rows(recorded_counts(), printed), "keys", "github", disable_numparse=True)
+
+
+def _zoo() -> str:
+    models = read_models()
+    return "\n\n".join(
+        (
+            tabulate(model_table(models), "keys", "github", disable_numparse=True),
+            "\n".join(f"- {note}" for note in model_notes(models)),
+            tabulate(source_table(models), "keys", "github", disable_numparse=True),
+        )
+    )
 
 
 def _table_6() -> str:
@@ -70,6 +83,7 @@ def _table_6() -> str:
 BLOCKS: dict[str, tuple[Path, Callable[[], str]]] = {
     "models": (DOCS / "models.md", _models),
     "table6": (DOCS / "paper.md", _table_6),
+    "zoo": (DOCS / "zoo.md", _zoo),
 }
 
 

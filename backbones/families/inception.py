@@ -349,7 +349,13 @@ ROWS = {
         googlenet,
         _GOOGLENET,
         GOOGLENET_LEVELS,
-        published=Published(6.96, 1.502, "sums of the columns of the paper's table 1, whose K are 1024"),
+        published=Published(
+            6.96,
+            1.502,
+            "sums of the columns of the paper's table 1, whose K are 1024",
+            "its table's first row (2.7K weights, 34M) is not the full 7x7 convolution to 64 that text and figure say: "
+            "it is what 8 filters of 7x7 a colour and a 1x1 convolution to 64 have, 2712 weights; the other rows agree",
+        ),
     ),
     "googlenet_bn": _entry(
         partial(googlenet, True),

@@ -232,7 +232,20 @@ def _atomnas(plus: bool, published: Published) -> Entry:
 
 _FAIRNAS_CHANNELS = (16, 32, 40, 96, 320)
 ROWS = {
-    "fbnet_b": _mbconv(FBNET_B, _FBNET, (16, 24, 32, 112, 352), Published(4.5, 0.295, "paper"), 16, 1984, nn.ReLU),
+    "fbnet_b": _mbconv(
+        FBNET_B,
+        _FBNET,
+        (16, 24, 32, 112, 352),
+        Published(
+            4.5,
+            0.295,
+            "paper",
+            "the blocks are those of Table A of Han et al.; no text says where its paper saves 0.3M",
+        ),
+        16,
+        1984,
+        nn.ReLU,
+    ),
     "proxyless_r": _mbconv(
         PROXYLESS_R,
         _PROXYLESS,

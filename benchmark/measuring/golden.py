@@ -1,38 +1,32 @@
-"""Params and multiply-adds of everything: of every backbone as a classifier, and of every config."""
+"""Params and multiply-adds of every backbone as a classifier, with its entry's facts, and of every config."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import Any
 
-from backbones.catalogue import CATALOGUE, list_backbones
+import timm
+
+from backbones.catalogue import CATALOGUE, family_of, list_backbones
+from backbones.entry import Entry, Published
 from benchmark.config.complete import complete_model
 from benchmark.config.load import load_config
 from benchmark.config.names import list_leaves
 from benchmark.measuring.complexity import Complexity, classifier_complexity, config_complexity
+from benchmark.records.models import Count, Model, Printed
 
 # Class folders below the data root would decide how many outputs a classifier has.
 _NO_DATA = Path(os.devnull)
 
 
-class Count(TypedDict):
-    """Params, and multiply-adds without a mask head's; ``input`` is (N, C, H, W) as ``1x3x224x224``."""
-
-    params: int
-    macs: int
-    input: str
+Counts = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
-Counts = Mapping[str, Mapping[str, Count]]
-
-
-def count_everything() -> dict[str, dict[str, Count]]:
+def count_everything() -> dict[str, dict[str, Model | Count]]:
     """Count every backbone, as ImageNet's classifier at its own resolution, and every config, by its name."""
-    backbones = {name: classifier_complexity(name, CATALOGUE[name].resolution) for name in list_backbones()}
-    configs = {path.stem: _count_config(path) for path in list_leaves()}
     return {
-        kind: {name: _count(complexity) for name, complexity in found.items()}
-        for kind, found in (("backbones", backbones), ("configs", configs))
+        "backbones": {name: _model(name) for name in list_backbones()},
+        "configs": {path.stem: _count(_count_config(path)) for path in list_leaves()},
     }
 
 
@@ -46,8 +40,8 @@ def differences(recorded: Counts, found: Counts) -> list[str]:
     ]
 
 
-def model_rows(counts: Counts) -> list[dict[str, str]]:
-    """Return one printable row per backbone: params in M / multiply-adds in B, alone and in detectors with a config."""
+def model_rows(counts: Counts, names: Container[str]) -> list[dict[str, str]]:
+    """Return one printable row per named backbone: params in M / multiply-adds in B, alone and in detectors."""
     return [
         {
             "backbone": name,
@@ -58,7 +52,47 @@ def model_rows(counts: Counts) -> list[dict[str, str]]:
             "proposed by": entry.paper,
         }
         for name, entry in CATALOGUE.items()
+        if name in names
     ]
+
+
+def facts(name: str) -> dict[str, Any]:
+    """Return what the entry of a backbone says, as ``Model`` has it."""
+    entry = CATALOGUE[name]
+    weights = _weights(entry)
+    return {
+        "family": family_of(name),
+        "fused": entry.fuse is not None,
+        "paper": entry.paper,
+        "published": _printed(entry.published) if entry.published else None,
+        "weights": weights,
+        "licence": entry.licence if weights else None,
+        "channels": list(entry.channels) if entry.channels else None,
+        "taps": [list(tap) for tap in entry.ssdlite] if entry.ssdlite else None,
+        "why_not": entry.why_not or None,
+    }
+
+
+def _model(name: str) -> Model:
+    return {**_count(classifier_complexity(name, CATALOGUE[name].resolution)), **facts(name)}
+
+
+def _printed(published: Published) -> Printed:
+    return {
+        "params": published.params,
+        "multiply_adds": published.macs,
+        "source": published.source,
+        "note": published.note,
+    }
+
+
+def _weights(entry: Entry) -> str | None:
+    """Return where ``load_pretrained`` takes ImageNet weights from."""
+    if entry.package:
+        return f"package {entry.package[0]}"
+    if entry.timm and timm.get_pretrained_cfg(entry.timm).has_weights:
+        return f"timm {entry.timm}"
+    return entry.url
 
 
 def _count_config(path: Path) -> Complexity:
@@ -71,14 +105,13 @@ def _count(complexity: Complexity) -> Count:
     return {"params": complexity.params, "macs": complexity.macs, "input": "x".join(map(str, complexity.input))}
 
 
-def _changes(recorded: Count | None, found: Count | None) -> Iterator[str]:
+def _changes(recorded: Mapping[str, Any] | None, found: Mapping[str, Any] | None) -> Iterator[str]:
     if recorded is None or found is None:
         yield "is new" if recorded is None else "is gone"
         return
-    before: dict[str, object] = {**recorded}
-    for key, now in found.items():
-        if before[key] != now:
-            yield f"{key} were {before[key]}, are {now}"
+    for key in found:
+        if recorded.get(key) != found[key]:
+            yield f"{key} were {recorded.get(key)}, are {found[key]}"
 
 
 def _cell(count: Count | None) -> str:
