@@ -13,8 +13,10 @@ MODELS = read_models()
 LIST = """
 import runpy, sys
 sys.argv = ["models.py", "--json"]
-runpy.run_path("tools/models.py")["main"]()
-print()
+try:
+    runpy.run_path("tools/models.py", run_name="__main__")
+except SystemExit:
+    pass
 """
 
 
