@@ -25,7 +25,10 @@ Counts = Mapping[str, Mapping[str, Mapping[str, Any]]]
 def count_everything() -> dict[str, dict[str, Model | Count]]:
     """Count every backbone, as ImageNet's classifier at its own resolution, and every config, by its name."""
     return {
-        "backbones": {name: _model(name) for name in list_backbones()},
+        "backbones": {
+            name: model(name, _count(classifier_complexity(name, CATALOGUE[name].resolution)))
+            for name in list_backbones()
+        },
         "configs": {path.stem: _count(_count_config(path)) for path in list_leaves()},
     }
 
@@ -56,11 +59,12 @@ def model_rows(counts: Counts, names: Container[str]) -> list[dict[str, str]]:
     ]
 
 
-def facts(name: str) -> dict[str, Any]:
-    """Return what the entry of a backbone says, as ``Model`` has it."""
+def model(name: str, count: Count) -> Model:
+    """Return what is recorded of a backbone: its count, and what its entry says."""
     entry = CATALOGUE[name]
     weights = _weights(entry)
     return {
+        **count,
         "family": family_of(name),
         "fused": entry.fuse is not None,
         "paper": entry.paper,
@@ -71,10 +75,6 @@ def facts(name: str) -> dict[str, Any]:
         "taps": [list(tap) for tap in entry.ssdlite] if entry.ssdlite else None,
         "why_not": entry.why_not or None,
     }
-
-
-def _model(name: str) -> Model:
-    return {**_count(classifier_complexity(name, CATALOGUE[name].resolution)), **facts(name)}
 
 
 def _printed(published: Published) -> Printed:
@@ -90,7 +90,7 @@ def _weights(entry: Entry) -> str | None:
     """Return where ``load_pretrained`` takes ImageNet weights from."""
     if entry.package:
         return f"package {entry.package[0]}"
-    if entry.timm and timm.get_pretrained_cfg(entry.timm).has_weights:
+    if entry.timm and timm.get_pretrained_cfg(entry.timm, allow_unregistered=False).has_weights:
         return f"timm {entry.timm}"
     return entry.url
 
@@ -114,7 +114,7 @@ def _changes(recorded: Mapping[str, Any] | None, found: Mapping[str, Any] | None
             yield f"{key} were {recorded.get(key)}, are {found[key]}"
 
 
-def _cell(count: Count | None) -> str:
+def _cell(count: Mapping[str, Any] | None) -> str:
     if count is None:
         return "-"
     return f"{count['params'] / 1e6:.2f} / {count['macs'] / 1e9:#.3g}".removesuffix(".")

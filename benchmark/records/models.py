@@ -144,8 +144,8 @@ def _smallest(models: Mapping[str, Model]) -> float:
 def _published(printed: Printed | None) -> str:
     if printed is None:
         return "-"
-    figures = ("params", "M"), ("multiply_adds", "B")
-    return ", ".join(f"{printed[key]:g}{unit}" for key, unit in figures if printed[key] is not None)
+    figures = (printed["params"], "M"), (printed["multiply_adds"], "B")
+    return ", ".join(f"{figure:g}{unit}" for figure, unit in figures if figure is not None)
 
 
 def _weights(model: Model) -> str:
