@@ -90,7 +90,7 @@ def _weights(entry: Entry) -> str | None:
     """Return where ``load_pretrained`` takes ImageNet weights from."""
     if entry.package:
         return f"package {entry.package[0]}"
-    if entry.timm and timm.get_pretrained_cfg(entry.timm, allow_unregistered=False).has_weights:
+    if entry.timm and (record := timm.get_pretrained_cfg(entry.timm)) and record.has_weights:
         return f"timm {entry.timm}"
     return entry.url
 
