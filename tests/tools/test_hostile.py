@@ -240,6 +240,7 @@ def summarize(folder: Path) -> None:
         assert row["box_AP"] is None or isinstance(row["box_AP"]["mean"], (int, float))
 
 
+@pytest.mark.slow
 @BULK
 @given(place=st.sampled_from(places(VALID)), value=JSON, drop=st.booleans())
 def test_a_result_with_a_foreign_value_is_summarized_or_named(tmp_path, place, value, drop):
@@ -299,6 +300,7 @@ def works_or_is_named(run: Callable[[], Any]) -> None:
             assert is_one_line(error), error
 
 
+@pytest.mark.slow
 @settings(BULK, max_examples=100)
 @given(key=st.sampled_from(KEYS + PARENTS) | st.text(max_size=10), value=VALUES)
 @example(key="train_dataloader", value=3)
@@ -312,6 +314,7 @@ def test_an_override_is_taken_or_named(key, value):
     works_or_is_named(load)
 
 
+@pytest.mark.slow
 @settings(BULK, max_examples=8)
 @given(key=st.sampled_from([key for key in KEYS if not key.startswith(("demo", "workers"))]), value=VALUES)
 @example(key="model.bbox_head.loss_cls.loss_weight", value="x")
@@ -388,6 +391,7 @@ TOOLS: dict[str, Callable[[Path, Path], list]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hostile", ["archive"], indirect=True)
 @pytest.mark.parametrize("tool", TOOLS)
 def test_every_tool_refuses_a_hostile_checkpoint(tool, hostile, demo_data, tmp_path):
@@ -404,6 +408,7 @@ def test_every_tool_refuses_a_hostile_checkpoint(tool, hostile, demo_data, tmp_p
     assert not marker.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hostile", ["archive"], indirect=True)
 def test_the_fine_grained_tool_refuses_a_hostile_checkpoint(hostile, tmp_path):
     from benchmark.data.demo.class_folders import make_demo_data

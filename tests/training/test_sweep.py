@@ -205,6 +205,7 @@ def test_four_workers_share_without_repeating(options):
     assert [trial.state for trial in study.get_trials()] == [TrialState.COMPLETE] * 12
 
 
+@pytest.mark.slow
 def test_two_workers_one_killed(tmp_path):
     """The command line: 2x2, two workers, one killed within a trial; four finished trials and the right winner."""
     MAKERS["imagefolder"](tmp_path / "data")
