@@ -4,6 +4,11 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 STAMP := .venv/.installed
 RUNS ?= work_dirs
+# A worker that has nothing left to do takes tests of the other.
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+
+# Without bytecode each of the many processes compiles every module again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # glibc keeps freed memory instead of giving it back to the kernel and asking again: a fifth faster on CPUs. In a long
 # training that memory would become fragmented and grow.
@@ -11,7 +16,7 @@ demo: export MALLOC_MMAP_MAX_ := 0
 demo: export MALLOC_TRIM_THRESHOLD_ := 4000000000
 
 .DEFAULT_GOAL := help
-.PHONY: zoo help setup demo demo-all demo-finetune test test-fast kills golden tables screenshot lint format lock clean
+.PHONY: help setup demo demo-all demo-finetune test test-fast zoo long kills hostile golden tables screenshot lint format lock clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -44,16 +49,17 @@ demo-finetune: $(STAMP)  ## fine-tune ImageNet's weights and random ones on gene
 	$(BIN)/python tools/train.py configs/finetune.py --dataset imagefolder --backbone efficientnet_lite0 --demo --overwrite --work-dir work_dirs/demo_finetune/scratch --pretrained none
 	$(BIN)/python tools/summarize.py work_dirs/demo_finetune
 
-test: $(STAMP)   ## run the test suite
-	$(BIN)/python -m pytest -n auto --dist loadfile
+test: $(STAMP)   ## run the test suite (minutes)
+	$(PYTEST)
 
-# All but the tests that start whole trainings, exports and command lines.
-test-fast: $(STAMP) ## run the tests that take seconds
-	$(BIN)/python -m pytest -n auto --dist loadfile --ignore=tests/training --ignore=tests/tools --ignore=tests/inference \
-	  --ignore=tests/docs/test_extending.py --ignore=tests/models/test_stock_clients.py
+test-fast: $(STAMP) ## run the tests that take a second at most
+	$(PYTEST) -m "not slow and not zoo and not long"
+
+long: $(STAMP)   ## run the long forms of tests that have a short one in the suite
+	$(PYTEST) -m long
 
 zoo: $(STAMP)    ## test every row of the catalogue (about 5 minutes)
-	$(BIN)/python -m pytest -n auto tests/backbones -m zoo
+	$(PYTEST) tests/backbones -m zoo
 
 kills: $(STAMP)  ## kill short trainings 20 times each and compare them with ones left alone (about 10 minutes)
 	PYTHONPATH=.:tests:dev OMP_NUM_THREADS=1 $(BIN)/python dev/kills.py --kills 20

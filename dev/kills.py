@@ -9,7 +9,6 @@ for bit.
 import argparse
 import dataclasses
 import functools
-import multiprocessing
 import os
 import random
 import signal
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from helpers import SMALL
+from helpers import SMALL, preloaded
 from mmengine.hooks import Hook
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
@@ -107,9 +106,7 @@ def train_killed(name: str, work_dir: Path, data_root: Path, steps: int, kills: 
 
 def run_process(options: Options, steps: int, hooks: Sequence[Hook] = ()) -> int | None:
     """Train in a process of its own, forked from one that has imported everything; return its exit status."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["conftest", "benchmark.training.registered", "benchmark.training.train", "kills"])
-    process = context.Process(target=_until_killed, args=(options, steps, hooks))
+    process = preloaded().Process(target=_until_killed, args=(options, steps, hooks))
     process.start()
     process.join(timeout=120)
     if process.is_alive():

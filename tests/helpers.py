@@ -1,12 +1,23 @@
 """What several tests share: small detectors, samples and command lines."""
 
+import contextlib
 import importlib
+import io
+import multiprocessing
+import os
 import pkgutil
+import runpy
+import socket
 import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -59,6 +70,84 @@ def sample(boxes: list[list[float]], labels: list[int], side: int = 320):
     meta = dict.fromkeys(("img_shape", "ori_shape", "pad_shape", "batch_input_shape"), (side, side))
     truth = InstanceData(bboxes=torch.tensor(boxes).reshape(-1, 4), labels=torch.tensor(labels, dtype=torch.long))
     return DetDataSample(metainfo={**meta, "scale_factor": (1.0, 1.0), "img_id": 0}, gt_instances=truth)
+
+
+class _Left(BaseException):
+    """Stands for the end of a process."""
+
+
+def _leave(status: int) -> None:
+    raise _Left(status)
+
+
+def call_tool(tool: str, *arguments: object) -> subprocess.CompletedProcess:
+    """Run one of tools/ in this process: importing takes longer than most of what the tests ask of a tool."""
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    with (
+        mock.patch.object(sys, "argv", [tool, *map(str, arguments)]),
+        mock.patch.object(os, "_exit", _leave),
+        contextlib.chdir(REPOSITORY),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            runpy.run_path(str(REPOSITORY / "tools" / tool), run_name="__main__")
+        except (_Left, SystemExit) as end:
+            status = end.args[0] if end.args else 0
+    return subprocess.CompletedProcess([tool, *arguments], status, out.getvalue(), err.getvalue())
+
+
+def preloaded() -> ForkServerContext:
+    """Return the context of processes that are forked from one that has imported everything."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["conftest", "benchmark.training.registered", "benchmark.training.train", "kills"])
+    # Python 3.11 does not tell that process where to look.
+    with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path))):
+        forkserver.ensure_running()
+    return context
+
+
+def _run_tool_to_files(tool: str, arguments: tuple[object, ...], out: Path, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    os.setsid()  # a process group of its own, as a shell gives it
+    for stream, path in ((1, out), (2, out.with_suffix(".err"))):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    sys.stdout.reconfigure(line_buffering=True)
+    os.chdir(REPOSITORY)
+    sys.argv = [tool, *map(str, arguments)]
+    runpy.run_path(str(REPOSITORY / "tools" / tool), run_name="__main__")
+    os._exit(0)  # the files of multiprocessing are its parent's to remove
+
+
+@contextlib.contextmanager
+def started_tool(tool: str, *arguments: object, out: Path, **environment: str) -> Iterator[BaseProcess]:
+    """Run one of tools/ in a process group of its own, beside the test; it prints into a file and one ending in .err.
+
+    The process is killed at the end.
+    """
+    process = preloaded().Process(target=_run_tool_to_files, args=(tool, arguments, out, environment))
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+def two_ranks() -> list[dict[str, str]]:
+    """Return what torchrun sets in the environment of two processes."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    same = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    return [{**same, "RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
+
+
+def wait_for(path: Path, text: str) -> None:
+    """Return when a file holds a text; an error after two minutes."""
+    deadline = time.monotonic() + 120
+    while not (path.is_file() and text in path.read_text()):
+        assert time.monotonic() < deadline, f"no {text!r} in {path}"
+        time.sleep(0.1)
 
 
 def run_tool(tool: str, *arguments: str | Path, timeout: float = 300, **kwargs) -> subprocess.CompletedProcess:

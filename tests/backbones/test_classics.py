@@ -121,6 +121,7 @@ def test_vgg_has_timms_keys_and_torchvisions_tensors(column, model):
     assert [shape.numel() for shape in shapes.values()] == [v.numel() for v in torchvisions.state_dict().values()]
 
 
+@pytest.mark.slow
 def test_vgg_gives_timms_and_torchvisions_outputs_from_their_weights():
     timms = timm.create_model("vgg11", num_classes=10).eval()
     ours = VGGNet("a", num_classes=10).eval()

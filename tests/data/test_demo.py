@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
@@ -8,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import call_tool
 from PIL import Image
 from pycocotools.coco import COCO
 from scipy import ndimage
@@ -32,11 +31,6 @@ def coco(request, demo):
     loaded = COCO(demo / "annotations" / f"instances_{request.param}.json")
     loaded.folder = demo / request.param
     return loaded
-
-
-def run_tool(*arguments: object) -> subprocess.CompletedProcess:
-    tool = Path(__file__).parents[2] / "tools" / "make_demo_data.py"
-    return subprocess.run([sys.executable, tool, *map(str, arguments)], capture_output=True, text=True)
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -241,13 +235,13 @@ def test_generating_is_fast(tmp_path):
 
 def test_tool_says_in_one_line_what_it_made(tmp_path):
     root = tmp_path / "new" / "set"
-    done = run_tool(root, "--train-images", 2, "--val-images", 1, "--seed", 5)
+    done = call_tool("make_demo_data.py", root, "--train-images", 2, "--val-images", 1, "--seed", 5)
     assert done.returncode == 0
     assert done.stdout.count("\n") == 1 and str(root) in done.stdout
     assert files(root) == files(make_demo_data(tmp_path / "other", train_images=2, val_images=1, seed=5))
 
 
 def test_tool_ends_a_mistake_with_one_line(tmp_path):
-    done = run_tool(tmp_path, "--train-images", 0)
+    done = call_tool("make_demo_data.py", tmp_path, "--train-images", 0)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "--train-images: takes a whole number" in done.stderr

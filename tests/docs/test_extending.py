@@ -13,6 +13,8 @@ import pytest
 from finegrained_layouts import picture
 from helpers import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 GUIDE = REPOSITORY / "docs" / "extending.md"
 COPIED = ("backbones", "benchmark", "configs", "tools", "tests", "dev", "pyproject.toml")
 BLOCK = re.compile(

@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from helpers import REPOSITORY, SMALL, build_detector, run_tool, small_config
+from helpers import REPOSITORY, SMALL, build_detector, call_tool, small_config
 from PIL import Image
 from torch import nn
 from torchvision.ops import box_iou
@@ -26,6 +26,8 @@ from benchmark.inference.export.checked import TOLERANCE, DecodedSSDLite, compar
 from benchmark.inference.export.formats import FORMATS, Format, find_export
 from benchmark.inference.export.onnx import append_nms, export, session, to_onnx
 from benchmark.inference.predict import Pictures, find_pictures
+
+pytestmark = pytest.mark.slow
 
 CONFIG = CONFIGS / "ssdlite_mobilenet_v3_large.py"
 FOCAL = "model.bbox_head.loss_cls={'type': 'SigmoidFocalClassificationLoss', '_delete_': True}"
@@ -81,7 +83,7 @@ def raw(detector):
 def file(checkpoint, pictures, tmp_path_factory):
     """The tool's output with NMS."""
     out = tmp_path_factory.mktemp("export") / "new" / "model.onnx"
-    run = run_tool(
+    run = call_tool(
         "export.py", CONFIG, checkpoint, "--out", out, "--nms", "--pictures", pictures, "--cfg-options", *SMALL
     )
     assert run.returncode == 0, run.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import SMALL, build_detector, run_tool, small_config
+from helpers import SMALL, build_detector, call_tool, small_config
 from PIL import Image
 
 from backbones.errors import UserError
@@ -18,6 +18,8 @@ from benchmark.data.annotations import read_annotations
 from benchmark.data.decode import UnreadableImageError
 from benchmark.inference.predict import category_ids, find_pictures, load_detector, predict, read_upright
 from benchmark.training.evaluate import evaluate
+
+pytestmark = pytest.mark.slow
 
 SSDLITE, MASK_RCNN = CONFIGS / "ssdlite_mobilenet_v3_large.py", CONFIGS / "mask_rcnn_rexnet_x1.0.py"
 TAME = (*SMALL, "val_dataloader.num_workers=0")
@@ -134,7 +136,7 @@ def test_unreadable_pictures_are_named_and_the_others_written(album, save_detect
     checkpoint = save_detector(demo_config(MASK_RCNN), tmp_path / "x.pth")
     out = tmp_path / "new" / "out"
     arguments = [MASK_RCNN, checkpoint, album, "--out", out, "--demo", "--data-root", tmp_path, "--batch-size", "3"]
-    run = run_tool("predict.py", *arguments, "--score-threshold", "0.1", "--cfg-options", *SMALL)
+    run = call_tool("predict.py", *arguments, "--score-threshold", "0.1", "--cfg-options", *SMALL)
     assert run.returncode == 1
     lines = [line for line in run.stderr.splitlines() if line.startswith("skipped ")]
     assert run.stderr.splitlines() == lines

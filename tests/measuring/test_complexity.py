@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import REPOSITORY, build_detector, run_tool, small_config
+from helpers import REPOSITORY, build_detector, call_tool, small_config
 from torch import nn
 
 from backbones.errors import UserError
@@ -84,7 +84,7 @@ def test_a_detector_is_counted_with_its_branches_merged():
 
 
 def test_the_tool_prints_a_configs_parts():
-    run = run_tool("complexity.py", REPOSITORY / "configs/ssdlite_mobilenet_v2.py")
+    run = call_tool("complexity.py", REPOSITORY / "configs/ssdlite_mobilenet_v2.py")
     assert run.returncode == 0, run.stderr
     assert "4.343" in run.stdout
     assert "backbone params" in run.stdout

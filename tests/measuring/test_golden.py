@@ -7,6 +7,7 @@ from benchmark.measuring.golden import count_everything, differences
 from benchmark.reporting.markers import marked
 
 
+@pytest.mark.slow
 def test_no_count_has_changed_unnoticed():
     changed = differences(recorded_counts(), count_everything())
     assert not changed, "counts differ from tests/golden/complexity.json; if that is meant: make golden tables\n" + (

@@ -166,6 +166,7 @@ def test_input_is_the_models_own_by_default():
     assert "without box decoding and NMS" in describe([network, classifier])
 
 
+@pytest.mark.slow
 def test_two_stage_network_runs():
     config = str(ROOT / "configs" / "faster_rcnn.py")
     (record,) = measure([config], Settings(threads=1, runs=1, input=(128, 128), backbone="mobilenet_v2"))

@@ -18,6 +18,8 @@ from benchmark.data.demo.pictures import CLASSES
 from benchmark.training.evaluate import evaluate
 from benchmark.training.train import train
 
+pytestmark = pytest.mark.slow
+
 CONFIG_NAMES = ("ssdlite_rexnet_x1.0", "faster_rcnn_rexnet_x1.0", "mask_rcnn_rexnet_x1.0")
 TOOLS = {"ssdlite": "eval_detection.py", "faster_rcnn": "eval_detection.py", "mask_rcnn": "eval_segmentation.py"}
 STOCK = Path(mmdet.__file__).parent / ".mim/tools"

@@ -361,6 +361,7 @@ def collate(model: torch.nn.Module, samples: list[dict]) -> dict[str, Any]:
     return model.data_preprocessor({key: [sample[key] for sample in samples] for key in samples[0]}, model.training)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ssdlite_rexnet_x1.0", "faster_rcnn_rexnet_x1.0", "mask_rcnn_rexnet_x1.0"])
 def test_an_image_without_an_object_trains_and_is_evaluated(root, name):
     def change(data):
@@ -422,6 +423,7 @@ def private_memory() -> int:
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith("Private_Dirty")))
 
 
+@pytest.mark.slow
 def test_data_loading_processes_share_the_annotations(root):
     """Reading all samples in a forked process copies next to nothing; of a list of objects it would copy all."""
     if not Path("/proc/self/smaps_rollup").exists():

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden import LEADERBOARD, LEADERBOARDS, leaderboard
-from helpers import run_tool
+from helpers import call_tool
 
 from backbones.errors import UserError
 from benchmark.records.result import Result
@@ -63,7 +63,7 @@ def test_output_is_the_recorded_one(name):
 
 def test_the_tool_writes_the_recorded_output_and_fails_for_what_it_skipped(tmp_path):
     out = tmp_path / "new" / "table.md"
-    run = run_tool("summarize.py", LEADERBOARD / "runs", "--out", out)
+    run = call_tool("summarize.py", LEADERBOARD / "runs", "--out", out)
     assert run.returncode == 1
     skipped = [line for line in run.stderr.splitlines() if line.startswith("skipped: ")]
     named = ("latency_broken.json", "broken/result.json", "foreign/result.json")

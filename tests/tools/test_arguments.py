@@ -1,7 +1,7 @@
 """Numbers on the command line: what cannot be is refused while the arguments are read, before anything heavy."""
 
 import pytest
-from helpers import REPOSITORY, run_tool
+from helpers import REPOSITORY, call_tool
 
 TRAIN = ("train.py", "configs/ssdlite_rexnet_x1.0.py")
 EVAL = ("eval_detection.py", "configs/ssdlite_rexnet_x1.0.py", "x.pth")
@@ -34,7 +34,7 @@ EVAL = ("eval_detection.py", "configs/ssdlite_rexnet_x1.0.py", "x.pth")
     ids=lambda part: " ".join(part),
 )
 def test_a_number_that_cannot_be_is_one_line(command, wrong):
-    run = run_tool(*command, *wrong, timeout=20)
+    run = call_tool(*command, *wrong)
     assert run.returncode == 2
     assert run.stderr.startswith(f"error: argument {wrong[0]}: ") and len(run.stderr.splitlines()) == 1
     assert wrong[1] in run.stderr

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from finegrained_layouts import MAKERS, TEST, USED
-from helpers import run_tool
+from helpers import call_tool
 
 from benchmark.config.load import load_data_config
 from benchmark.config.names import CONFIGS
@@ -24,7 +24,7 @@ def own_config(path: Path) -> Path:
 
 
 def test_a_config_is_checked_with_its_run(demo_data, tmp_path):
-    done = run_tool("check_data.py", own_config(tmp_path / "own.py"), "--data-root", demo_data, "--decode", "--json")
+    done = call_tool("check_data.py", own_config(tmp_path / "own.py"), "--data-root", demo_data, "--decode", "--json")
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     assert {row["status"] for row in rows} == {"ok"} and not done.stderr.count("error")
@@ -39,7 +39,7 @@ def test_faults_are_in_the_table_and_in_the_exit_status(tmp_path):
     trained, tested = (sorted((tmp_path / split).rglob("*.jpg")) for split in ("train", "test"))
     trained[0].write_bytes(b"")
     tested[1].write_bytes(tested[1].read_bytes()[:900])
-    done = run_tool("check_data.py", "imagefolder", "--data-root", tmp_path, "--decode")
+    done = call_tool("check_data.py", "imagefolder", "--data-root", tmp_path, "--decode")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()]
     assert table[0] == ["split", "check", "result", "how many", "first examples"]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import SMALL, build_dataset, result, run_tool
+from helpers import SMALL, build_dataset, call_tool, result
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -240,6 +240,7 @@ def summarize(folder: Path) -> None:
         assert row["box_AP"] is None or isinstance(row["box_AP"]["mean"], (int, float))
 
 
+@pytest.mark.slow
 @BULK
 @given(place=st.sampled_from(places(VALID)), value=JSON, drop=st.booleans())
 def test_a_result_with_a_foreign_value_is_summarized_or_named(tmp_path, place, value, drop):
@@ -299,7 +300,8 @@ def works_or_is_named(run: Callable[[], Any]) -> None:
             assert is_one_line(error), error
 
 
-@settings(BULK, max_examples=200)
+@pytest.mark.slow
+@settings(BULK, max_examples=100)
 @given(key=st.sampled_from(KEYS + PARENTS) | st.text(max_size=10), value=VALUES)
 @example(key="train_dataloader", value=3)
 @example(key="model", value=None)
@@ -312,7 +314,8 @@ def test_an_override_is_taken_or_named(key, value):
     works_or_is_named(load)
 
 
-@settings(BULK, max_examples=25)
+@pytest.mark.slow
+@settings(BULK, max_examples=8)
 @given(key=st.sampled_from([key for key in KEYS if not key.startswith(("demo", "workers"))]), value=VALUES)
 @example(key="model.bbox_head.loss_cls.loss_weight", value="x")
 @example(key="train_dataloader.batch_size", value=0)
@@ -388,6 +391,7 @@ TOOLS: dict[str, Callable[[Path, Path], list]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hostile", ["archive"], indirect=True)
 @pytest.mark.parametrize("tool", TOOLS)
 def test_every_tool_refuses_a_hostile_checkpoint(tool, hostile, demo_data, tmp_path):
@@ -398,17 +402,18 @@ def test_every_tool_refuses_a_hostile_checkpoint(tool, hostile, demo_data, tmp_p
     few = ["train_images=16", "val_images=6"]
     at = arguments.index("--cfg-options") + 1 if "--cfg-options" in arguments else len(arguments)
     arguments[at:at] = few if at < len(arguments) else ["--cfg-options", *few]
-    run = run_tool(tool.split()[0], *arguments, "--demo", "--data-root", demo_data)
+    run = call_tool(tool.split()[0], *arguments, "--demo", "--data-root", demo_data)
     assert run.returncode == 1, run.stdout + run.stderr
     assert "iter_2.pth" in run.stderr + run.stdout and "Traceback" not in run.stderr
     assert not marker.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hostile", ["archive"], indirect=True)
 def test_the_fine_grained_tool_refuses_a_hostile_checkpoint(hostile, tmp_path):
     from benchmark.data.demo.class_folders import make_demo_data
 
     path, marker = hostile
     make_demo_data(tmp_path / "data", train_images=8, val_images=4)
-    run = run_tool("eval_finegrained.py", FINETUNE[0], path, *FINETUNE[1:], "--demo", "--data-root", tmp_path / "data")
+    run = call_tool("eval_finegrained.py", FINETUNE[0], path, *FINETUNE[1:], "--demo", "--data-root", tmp_path / "data")
     assert run.returncode == 1 and not marker.exists(), run.stderr

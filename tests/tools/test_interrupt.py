@@ -18,6 +18,7 @@ def wait_for(process: subprocess.Popen, library: str, seconds: float = 60) -> No
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["_struct", "libtorch", "cv2"])
 def test_an_interrupt_during_the_imports_is_a_line(library, tmp_path):
     command = [sys.executable, "tools/train.py", "configs/ssdlite_rexnet_x1.0.py", "--work-dir", str(tmp_path / "run")]

@@ -1,16 +1,13 @@
 """Training and evaluating a classifier: on miniature official layouts, on bad input, and on real objects."""
 
+import contextlib
 import csv
-import os
-import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from finegrained_layouts import MAKERS, SMALL, TEST, USED
-from helpers import REPOSITORY, run_tool
+from helpers import call_tool, started_tool, two_ranks
 
 from backbones.errors import UserError
 from benchmark.cli import Options
@@ -20,6 +17,8 @@ from benchmark.records.result import read_result
 from benchmark.reporting.leaderboard import find_runs, make_report, render
 from benchmark.training.evaluate import evaluate
 from benchmark.training.train import train
+
+pytestmark = pytest.mark.slow
 
 OBJECTS = (
     "bottle",
@@ -36,7 +35,6 @@ OBJECTS = (
     "suitcase",
 )
 MOST_OBJECTS = 30  # a class
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 def options(root: Path, folder: Path | None, name: str = "imagefolder", *more: str, **kwargs) -> Options:
@@ -53,25 +51,15 @@ def trained(tmp_path_factory) -> tuple[Path, Path]:
     return root, folder
 
 
-@pytest.fixture
-def tool(monkeypatch, capsys):
-    """Run a command line in this process, since importing takes longer than these runs; returns what it printed."""
-
-    def fail(status: int) -> None:
-        raise AssertionError(f"exit status {status}: {capsys.readouterr().err}")
-
-    monkeypatch.setattr(os, "_exit", fail)
-
-    def run(name: str, *arguments: object) -> str:
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        runpy.run_path(str(REPOSITORY / "tools" / name), run_name="__main__")
-        return capsys.readouterr().out
-
-    return run
+def tool(name: str, *arguments: object) -> str:
+    """Run a command line; returns what it printed."""
+    run = call_tool(name, *arguments)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
 
 
 @pytest.mark.parametrize("name", ("food101", "cars", "aircraft", "flowers102"))
-def test_official_layouts_train_evaluate_and_sweep(tmp_path, tool, name):
+def test_official_layouts_train_evaluate_and_sweep(tmp_path, name):
     root, run, sweep = (tmp_path / part for part in ("data", "run", "sweep"))
     MAKERS[name](root)
     config = CONFIGS / "finetune.py"
@@ -95,7 +83,7 @@ def test_official_layouts_train_evaluate_and_sweep(tmp_path, tool, name):
     assert f"partial ({USED * TEST} images), trained on a part" in table and f"{trained.data.name} test" in table
 
 
-def test_evaluation_prints_and_saves_what_is_asked_for(tmp_path, tool, trained):
+def test_evaluation_prints_and_saves_what_is_asked_for(tmp_path, trained):
     root, folder = trained
     asked = ("--confusion", tmp_path / "confusion.csv", "--worst", 2, "--work-dir", tmp_path, "--data-root", root)
     out = tool("eval_finegrained.py", folder / "config.py", folder / "iter_2.pth", *asked)
@@ -128,16 +116,15 @@ def test_two_processes_give_the_same_figures(trained):
 
 
 def run_distributed(root: Path, folder: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += [str(REPOSITORY / "tools/eval_finegrained.py"), str(folder / "config.py"), str(folder / "iter_2.pth")]
-    run = subprocess.run(
-        [*command, "--data-root", str(root), "--per-class"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, **ONE_THREAD},
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
+    arguments = ("eval_finegrained.py", folder / "config.py", folder / "iter_2.pth", "--data-root", root, "--per-class")
+    with contextlib.ExitStack() as stack:
+        processes = [
+            stack.enter_context(started_tool(*arguments, out=folder / f"rank{rank['RANK']}.txt", **rank))
+            for rank in two_ranks()
+        ]
+        for process in processes:
+            process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0], (folder / "rank0.err").read_text()
 
 
 def test_a_checkpoint_of_other_classes_names_both(tmp_path, trained):
@@ -194,7 +181,7 @@ def test_any_timm_model_classifies():
 
 
 def test_missing_data_end_in_one_plain_message(tmp_path):
-    run = run_tool("check_data.py", "food101", "--data-root", tmp_path)
+    run = call_tool("check_data.py", "food101", "--data-root", tmp_path)
     assert run.returncode == 1 and run.stderr.startswith("error: Food-101 is not complete")
     assert "meta/train.json" in run.stderr and "food-101.tar.gz" in run.stderr and "Traceback" not in run.stderr
 

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from helpers import REPOSITORY
+from helpers import REPOSITORY, preloaded, started_tool, two_ranks, wait_for
 from test_train import options
 from torch.utils.data import DataLoader
 
@@ -32,15 +32,18 @@ from benchmark.training.saving import parse_interval
 from benchmark.training.signals import STOPPING, StopSignals, leave_signals_to_the_main_process
 from benchmark.training.train import train
 
-KILLS, STEPS = 5, 8
+pytestmark = pytest.mark.slow
+
+KILLS = {"ssdlite": 3, "mask_rcnn": 2, "finegrained": 2}  # `make kills` has 20
+STEPS = 6
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
 
 
-@pytest.mark.parametrize("name", kills.TRAININGS)
+@pytest.mark.parametrize("name", KILLS)
 def test_a_killed_training_ends_like_one_left_alone(name, tmp_path):
     """Weights, optimizer, schedule and TensorBoard's steps are equal bit for bit, whatever the loaders' number."""
     assert kills.run_process(kills.settings(name, tmp_path / "alone", tmp_path / "data", 0), STEPS) == 0
-    kills.train_killed(name, tmp_path / "killed", tmp_path / "data", STEPS, KILLS, seed=1)
+    kills.train_killed(name, tmp_path / "killed", tmp_path / "data", STEPS, KILLS[name], seed=1)
     assert kills.compare(tmp_path / "killed", tmp_path / "alone") == []
     killed, alone = (read_result(tmp_path / run / "result.json") for run in ("killed", "alone"))
     assert killed.metrics == alone.metrics
@@ -49,19 +52,38 @@ def test_a_killed_training_ends_like_one_left_alone(name, tmp_path):
     assert not list((tmp_path / "killed").glob(".*.tmp"))
 
 
-def test_torchrun_resumes_after_a_process_was_killed(tmp_path):
+def _train_alone(work_dir: Path, data: Path, rank: dict[str, str]) -> None:
+    os.environ.update(rank, TORCHELASTIC_RESTART_COUNT="0")
+    os._exit(kills.train_one(work_dir, data, []))
+
+
+@pytest.mark.parametrize("kill_at", [(3,), pytest.param((3, 6), marks=pytest.mark.long)])
+def test_torchrun_resumes_after_a_process_was_killed(tmp_path, kill_at):
     """``--max-restarts`` needs no hand: one of two processes is killed, then the other; both begin anew each time."""
-    for name, more in (("alone", []), ("killed", ["--kill-at", "3", "6"])):
-        command = [*TORCHRUN, "--nproc_per_node=2", "--max-restarts=2", "--rdzv-backend=c10d"]
-        command += ["--rdzv-endpoint=localhost:0", str(REPOSITORY / "dev/kills.py")]
-        command += ["--work-dir", str(tmp_path / name), "--data-root", str(tmp_path / "data"), *more]
-        path = os.pathsep.join(str(REPOSITORY / folder) for folder in (".", "tests", "dev"))
-        run = subprocess.run(
-            command, capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": path}
-        )
-        assert run.returncode == 0, run.stderr[-3000:]
+    alone = [
+        preloaded().Process(target=_train_alone, args=(tmp_path / "alone", tmp_path / "data", rank))
+        for rank in two_ranks()
+    ]
+    for process in alone:
+        process.start()
+    for process in alone:
+        process.join(120)
+    assert [process.exitcode for process in alone] == [0, 0]
+    command = [*TORCHRUN, "--nproc_per_node=2", "--max-restarts=2", "--rdzv-backend=c10d"]
+    command += ["--rdzv-endpoint=localhost:0", str(REPOSITORY / "dev/kills.py")]
+    command += ["--work-dir", str(tmp_path / "killed"), "--data-root", str(tmp_path / "data")]
+    path = os.pathsep.join(str(REPOSITORY / folder) for folder in (".", "tests", "dev"))
+    run = subprocess.run(
+        [*command, "--kill-at", *map(str, kill_at)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
     assert kills.compare(tmp_path / "killed", tmp_path / "alone") == []
-    assert len(re.findall(r"resumed epoch: 0, iter: \d+", (tmp_path / "killed/run.log").read_text())) == 2
+    resumed = re.findall(r"resumed epoch: 0, iter: \d+", (tmp_path / "killed/run.log").read_text())
+    assert len(resumed) == len(kill_at)
     assert read_result(tmp_path / "killed/result.json").training.world_size == 2
 
 
@@ -204,9 +226,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(run, demo_data, tmp_path):
     folder = copy(run, tmp_path)
     (folder / "iter_3.pth").unlink()
     size = (folder / "iter_2.pth").stat().st_size
-    process = multiprocessing.get_context("forkserver").Process(
-        target=_train_with_little_room, args=(options(demo_data, folder), size // 2)
-    )
+    process = preloaded().Process(target=_train_with_little_room, args=(options(demo_data, folder), size // 2))
     process.start()
     process.join(120)
     assert process.exitcode == 1
@@ -236,30 +256,18 @@ def test_what_was_noticed_before_a_run_stands_in_its_log(demo_data, tmp_path):
 @pytest.mark.parametrize("number", STOPPING)
 def test_a_signal_saves_and_ends_with_its_status(demo_data, tmp_path, number):
     chosen = options(demo_data, tmp_path, "train_dataloader.num_workers=1")
-    command = [sys.executable, str(REPOSITORY / "tools/train.py"), str(chosen.config), "--demo", "--steps", "5000"]
-    command += ["--work-dir", str(tmp_path), "--data-root", str(demo_data), "--batch-size", "2"]
-    command += ["--save-interval", "60m", "--cfg-options", *chosen.cfg_options]
-    with subprocess.Popen(
-        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        try:
-            _wait_for(tmp_path / "run.log", "train    2/5000")
-            os.killpg(process.pid, number)  # the data-loading processes too, as a terminal and Slurm do
-            _, errors = process.communicate(timeout=60)
-        finally:
-            process.kill()
-    assert process.returncode == 128 + number, errors
+    arguments = [chosen.config, "--demo", "--steps", 5000, "--work-dir", tmp_path, "--data-root", demo_data]
+    arguments += ["--batch-size", 2, "--save-interval", "60m", "--cfg-options", *chosen.cfg_options]
+    with started_tool("train.py", *arguments, out=tmp_path / "printed.txt") as process:
+        wait_for(tmp_path / "run.log", "train    2/5000")
+        os.killpg(process.pid, number)  # the data-loading processes too, as a terminal and Slurm do
+        process.join(60)
+    errors = (tmp_path / "printed.err").read_text()
+    assert process.exitcode == 128 + number, errors
     assert re.search(r"^Stopped at iteration \d+ of 5000, saved; --resume continues\.$", errors, re.MULTILINE), errors
     assert "Traceback" not in errors
     (checkpoint,) = list_checkpoints(tmp_path)
     assert load_checkpoint(checkpoint)["meta"]["iter"] == int(checkpoint.stem.removeprefix("iter_"))
-
-
-def _wait_for(path: Path, text: str) -> None:
-    deadline = time.monotonic() + 120
-    while not (path.is_file() and text in path.read_text()):
-        assert time.monotonic() < deadline, f"no {text!r} in {path}"
-        time.sleep(0.1)
 
 
 def test_signals_are_noted_and_given_back():

@@ -2,10 +2,6 @@
 
 import multiprocessing
 import os
-import re
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +10,7 @@ import optuna
 import pytest
 from finegrained_layouts import MAKERS
 from finegrained_layouts import SMALL as SMALL_RUN
-from helpers import REPOSITORY
+from helpers import started_tool, wait_for
 from optuna.trial import TrialState
 from PIL import Image
 
@@ -209,36 +205,23 @@ def test_four_workers_share_without_repeating(options):
     assert [trial.state for trial in study.get_trials()] == [TrialState.COMPLETE] * 12
 
 
-def start_worker(folder: Path, data: Path) -> subprocess.Popen:
-    command = [
-        sys.executable,
-        str(REPOSITORY / "tools/sweep.py"),
-        str(CONFIG),
-        "--work-dir",
-        str(folder),
-        "--dataset",
-        "imagefolder",
-    ]
-    command += ["--data-root", str(data), "--grid", "2x2", "--steps", "12", "--batch-size", "6"]
-    command += ["--pretrained", "none", "--cfg-options", *SMALL]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-
-
+@pytest.mark.slow
 def test_two_workers_one_killed(tmp_path):
     """The command line: 2x2, two workers, one killed within a trial; four finished trials and the right winner."""
     MAKERS["imagefolder"](tmp_path / "data")
     folder = tmp_path / "sweep"
-    workers = [start_worker(folder, tmp_path / "data") for _ in range(2)]
-    victim, survivor = workers
-    for line in victim.stdout:
-        if re.match(r"trial \d+: learning rate", line):
-            break
-    victim.send_signal(signal.SIGKILL)
-    victim.wait(60)
-    output, _ = survivor.communicate(timeout=300)
-    assert survivor.returncode == 0, output
+    command = ["sweep.py", CONFIG, "--work-dir", folder, "--dataset", "imagefolder", "--data-root", tmp_path / "data"]
+    command += ["--grid", "2x2", "--steps", 12, "--batch-size", 6, "--pretrained", "none", "--cfg-options", *SMALL]
+    with (
+        started_tool(*command, out=tmp_path / "victim.txt") as victim,
+        started_tool(*command, out=tmp_path / "survivor.txt") as survivor,
+    ):
+        wait_for(tmp_path / "victim.txt", ": learning rate")
+        victim.kill()
+        victim.join(60)
+        survivor.join(300)
+    output = (tmp_path / "survivor.txt").read_text()
+    assert survivor.exitcode == 0, (tmp_path / "survivor.err").read_text()
     study = open_study(folder, "top1")
     done = [trial for trial in study.get_trials() if trial.state is TrialState.COMPLETE]
     lost = [trial for trial in study.get_trials() if trial.state is TrialState.FAIL]

@@ -27,6 +27,8 @@ from benchmark.records.result import CheckpointRecord, Result, read_result
 from benchmark.training.evaluate import evaluate
 from benchmark.training.train import train
 
+pytestmark = pytest.mark.slow
+
 SSDLITE = CONFIGS / "ssdlite_rexnet_x1.0.py"
 TRAIN_IMAGES, VAL_IMAGES = 16, 6  # of the demo_data fixture
 TOOL = "eval_detection.py"
