@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from backbones.catalogue import build_network, find_entry, fuse_network
 from backbones.entry import Entry, FeatureNetwork
 from backbones.errors import UserError
-from backbones.weights import load_pretrained
+from backbones.weights import find_weights, load_pretrained
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,16 @@ class Backbone(BaseModule):
         if self.init_cfg:
             super().init_weights()
         if self.pretrained:
-            with torch.device("meta"):
-                full = build_network(self.name)
-            load_pretrained(self.net, full, self.name, self.pretrained)
+            load_pretrained(self.net, self._whole(), self.name, self.pretrained)
+
+    def check_weights(self) -> None:
+        """Read the pretrained weights, if any were asked for, and raise a UserError if they do not fit."""
+        if self.pretrained:
+            find_weights(self.net, self._whole(), self.name, self.pretrained)
+
+    def _whole(self) -> nn.Module:
+        with torch.device("meta"):
+            return build_network(self.name)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map images (N, 3, H, W) to feature maps (N, channels[i], H / strides[i], W / strides[i])."""

@@ -29,10 +29,18 @@ _HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # of timm's repositorie
 
 
 def load_pretrained(net: nn.Module, full: nn.Module, name: str, source: str) -> None:
-    """Load weights into ``net``, the part of a network that a backbone uses.
+    """Load weights into ``net``, the part of a network that a backbone uses; see ``find_weights``."""
+    state, origin, left_out = find_weights(net, full, name, source)
+    net.load_state_dict(state, strict=False)
+    note = f"; classifier left out ({', '.join(left_out)})" if left_out else ""
+    print_log(f"Pretrained weights: {origin} into {name}, {len(state)} tensors{note}.", logger="current")
+
+
+def find_weights(net: nn.Module, full: nn.Module, name: str, source: str) -> tuple[dict[str, Tensor], str, list[str]]:
+    """Read weights for ``net``, and say where they come from and which keys of the classifier are left out.
 
     Args:
-        net: the network to fill; its parameters are a subset of those of ``full``.
+        net: the network to fill, on any device; its parameters are a subset of those of ``full``.
         full: the whole network, on any device; only its names and shapes are read.
         name: the backbone's name.
         source: ``imagenet`` (the first source in the backbone's entry that has weights), or a .pth or .safetensors file
@@ -49,15 +57,13 @@ def load_pretrained(net: nn.Module, full: nn.Module, name: str, source: str) -> 
     expected = full.state_dict()
     classifier = _classifier_keys(name)
     state = _rename(state, expected, classifier)
-    _check(state, net.state_dict(), expected, classifier, f"{origin} into {name}")
+    needed = net.state_dict()
+    _check(state, needed, expected, classifier, f"{origin} into {name}")
     if broken := first_not_finite(state):
         raise UserError(f"Weights of {origin} for {name} are not finite: {broken} holds a NaN or an infinity.")
     fits = {key for key in classifier if key in state and state[key].shape == expected[key].shape}
-    wanted = net.state_dict().keys() - (classifier - fits)
-    net.load_state_dict({key: state[key] for key in wanted if key in state}, strict=False)
-    left_out = sorted(classifier - wanted)
-    note = f"; classifier left out ({', '.join(left_out)})" if left_out else ""
-    print_log(f"Pretrained weights: {origin} into {name}, {len(wanted)} tensors{note}.", logger="current")
+    wanted = needed.keys() - (classifier - fits)
+    return {key: state[key] for key in wanted if key in state}, origin, sorted(classifier - wanted)
 
 
 def _imagenet(name: str, entry: Entry) -> tuple[dict[str, Tensor], str]:

@@ -6,14 +6,19 @@ from benchmark.cli import Parser, number, run
 from benchmark.records.models import model_notes, model_table, models_json, read_models, select_models
 
 
-def main() -> None:
-    """Read the arguments, filter and print."""
-    parser = Parser(description=__doc__)
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = Parser(__doc__)
     parser.add_argument("--family", metavar="F", help="a file of backbones/families, such as shufflenet")
     parser.add_argument("--max-params", type=number(0, 1e6), metavar="M", help="in millions, classifier included")
     parser.add_argument("--detector", action="store_true", help="only those that can feed a detector")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Read the arguments, filter and print."""
+    args = make_parser().parse_args()
     models = select_models(read_models(), family=args.family, max_params=args.max_params, detector=args.detector)
     if args.json:
         print(json.dumps(models_json(models), indent=2))

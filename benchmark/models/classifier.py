@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones.catalogue import build_network
-from backbones.weights import load_pretrained
+from backbones.weights import find_weights, load_pretrained
 from benchmark.models.resolve import resolve_model
 
 TOP = 5
@@ -49,9 +49,16 @@ class FineGrainedClassifier(BaseModel):
     def init_weights(self) -> None:
         """Load the pretrained weights, if any were asked for."""
         if self.pretrained:
-            with torch.device("meta"):
-                full = build_network(self.name, self.num_classes)
-            load_pretrained(self.backbone, full, self.name, self.pretrained)
+            load_pretrained(self.backbone, self._whole(), self.name, self.pretrained)
+
+    def check_weights(self) -> None:
+        """Read the pretrained weights, if any were asked for, and raise a UserError if they do not fit."""
+        if self.pretrained:
+            find_weights(self.backbone, self._whole(), self.name, self.pretrained)
+
+    def _whole(self) -> nn.Module:
+        with torch.device("meta"):
+            return build_network(self.name, self.num_classes)
 
     def forward(
         self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None, mode: str = "tensor"

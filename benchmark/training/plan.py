@@ -118,6 +118,8 @@ def plan_training(
     found = _prepare_data(cfg, DATALOADERS)
     cfg.optim_wrapper.type, cfg.optim_wrapper.precision = "AutocastOptimWrapper", options.precision
     complexity = _complete(cfg, options.launcher, work_dir)
+    if checkpoint is None:
+        _check_weights(cfg)
     _check_saving(cfg)
     _check_room(cfg, complexity.params)
     record: dict[str, Any] = {}
@@ -275,6 +277,14 @@ def _check_classes(trained: Mapping[str, Any], cfg: Config) -> None:
             f"The checkpoint was trained on {trained.get('name', 'another data set')} ({found} classes), the "
             f"config is for {cfg.dataset_name} ({expected} classes): give the checkpoint's own config."
         )
+
+
+def _check_weights(cfg: Config) -> None:
+    """Refuse weights that a training cannot begin with."""
+    if cfg.model.backbone.get("pretrained"):
+        for module in build_skeleton(cfg).modules():
+            if check := getattr(module, "check_weights", None):
+                check()
 
 
 def _check_saving(cfg: Config) -> None:

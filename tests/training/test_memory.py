@@ -16,7 +16,7 @@ from benchmark.training.train import train
 pytestmark = pytest.mark.slow
 
 SHORT, EVERY = 150, 5  # iterations
-SMALL_PICTURES = "train_dataloader.dataset.pipeline.2.scale=(64,64)"
+SMALL_PICTURES = "train_dataloader.dataset.pipeline.0.size=64"
 MOST_GROWTH = 20e6  # bytes from the second to the last fifth
 LEAK = 400_000  # bytes an iteration: a third of one picture at 320x320 in fp32
 
