@@ -16,7 +16,7 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TextIO
 from unittest import mock
 
 import numpy as np
@@ -76,25 +76,39 @@ class _Left(BaseException):
     """Stands for the end of a process."""
 
 
-def _leave(status: int) -> None:
-    raise _Left(status)
+def call_tool(
+    tool: str, *arguments: object, folder: Path = REPOSITORY, out: TextIO | None = None
+) -> subprocess.CompletedProcess:
+    """Run one of tools/ in this process: importing takes longer than most of what the tests ask of a tool.
 
+    Args:
+        tool: its file.
+        arguments: of its command line.
+        folder: where it runs.
+        out: its standard output, in place of one that is returned.
+    """
+    process, leave, status = os.getpid(), os._exit, 0
+    out, err = out or io.StringIO(), io.StringIO()
 
-def call_tool(tool: str, *arguments: object) -> subprocess.CompletedProcess:
-    """Run one of tools/ in this process: importing takes longer than most of what the tests ask of a tool."""
-    out, err, status = io.StringIO(), io.StringIO(), 0
+    def end(status: int) -> NoReturn:
+        if os.getpid() != process:  # a data-loading process's own end
+            leave(status)
+        raise _Left(status)
+
     with (
         mock.patch.object(sys, "argv", [tool, *map(str, arguments)]),
-        mock.patch.object(os, "_exit", _leave),
-        contextlib.chdir(REPOSITORY),
+        mock.patch.object(os, "_exit", end),
+        contextlib.chdir(folder),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
         try:
             runpy.run_path(str(REPOSITORY / "tools" / tool), run_name="__main__")
-        except (_Left, SystemExit) as end:
-            status = end.args[0] if end.args else 0
-    return subprocess.CompletedProcess([tool, *arguments], status, out.getvalue(), err.getvalue())
+        except (_Left, SystemExit) as ended:
+            (code,) = ended.args or (0,)
+            status = code if isinstance(code, int) else 0 if code is None else 1
+    printed = out.getvalue() if isinstance(out, io.StringIO) else ""
+    return subprocess.CompletedProcess([tool, *arguments], status, printed, err.getvalue())
 
 
 def preloaded() -> ForkServerContext:

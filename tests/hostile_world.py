@@ -5,24 +5,21 @@ import contextlib
 import errno
 import hashlib
 import importlib.util
-import io
 import json
 import os
 import re
 import stat
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn, TextIO
-from unittest import mock
+from typing import TextIO
 
 import torch
+from helpers import call_tool, result
 from PIL import Image
 
-from benchmark import cli
 from benchmark.config.complete import complete_model
 from benchmark.config.load import load_config
 from benchmark.config.names import CONFIGS
@@ -59,10 +56,6 @@ OVERRIDES = (
 
 
 _UNEXPECTED = re.compile(r"^error: \w+: .*TRACEBACK=1", re.MULTILINE)  # as benchmark.cli names what nobody expected
-
-
-class Left(BaseException):
-    """Stands for the end of the process."""
 
 
 @dataclass(frozen=True)
@@ -132,28 +125,9 @@ def command_line(
 
 
 def call(tool: str, arguments: Sequence[str], out: TextIO | None = None) -> Outcome:
-    """Run a tool's command line in this process; ``out`` stands for standard output."""
-    process, leave, status = os.getpid(), os._exit, 0
-    out, err = out or io.StringIO(), io.StringIO()
-
-    def end(status: int) -> NoReturn:
-        if os.getpid() != process:  # a data-loading process's own end
-            leave(status)
-        raise Left(status)
-
-    module = load_tool(tool)
-    with (
-        mock.patch.object(sys, "argv", [f"{tool}.py", *arguments]),
-        mock.patch.object(os, "_exit", end),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        try:
-            cli.run(module.main)
-        except (Left, SystemExit) as ended:
-            (code,) = ended.args or (0,)
-            status = code if isinstance(code, int) else 0 if code is None else 1
-    return Outcome(status, out.getvalue() if isinstance(out, io.StringIO) else "", err.getvalue())
+    """Run a tool's command line in this process and folder; ``out`` stands for standard output."""
+    run = call_tool(f"{tool}.py", *arguments, folder=Path.cwd(), out=out)
+    return Outcome(run.returncode, run.stdout, run.stderr)
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
@@ -262,8 +236,6 @@ DETECTIONS = {
 
 
 def _make_runs(root: Path) -> None:
-    from helpers import result
-
     from backbones.tensors import file_sha256
 
     annotations = root / "data/annotations/instances_val2017.json"
