@@ -31,7 +31,8 @@ SMALL = (*SMALL_RUN, "auto_scale_lr.base_batch_size=6")
 @pytest.fixture
 def options(tmp_path: Path) -> Options:
     MAKERS["imagefolder"](tmp_path / "data")
-    return Options(CONFIG, tmp_path / "sweep", SMALL, tmp_path / "data", batch_size=6, dataset="imagefolder")
+    settings = (*SMALL, "model.backbone.pretrained=None")
+    return Options(CONFIG, tmp_path / "sweep", settings, tmp_path / "data", batch_size=6, dataset="imagefolder")
 
 
 class Record:
