@@ -10,11 +10,6 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 # Without bytecode each of the many processes compiles every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# glibc keeps freed memory instead of giving it back to the kernel and asking again: a fifth faster on CPUs. In a long
-# training that memory would become fragmented and grow.
-demo: export MALLOC_MMAP_MAX_ := 0
-demo: export MALLOC_TRIM_THRESHOLD_ := 4000000000
-
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-all demo-finetune test test-fast zoo long kills hostile golden tables screenshot lint format lock clean
 

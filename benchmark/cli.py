@@ -32,6 +32,7 @@ class Options:
     data_root: Path | None = None
     demo: bool = False
     precision: str = "fp32"
+    slow_ok: bool = False
     launcher: str = "auto"
     batch_size: int | None = None
     allow_partial: bool = False
@@ -195,6 +196,7 @@ def config_parser(description: str, *, checkpoint: bool) -> Parser:
         "--allow-partial", action="store_true", help="accept fewer images than the official ones; results say so"
     )
     parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
+    parser.add_argument("--slow-ok", action="store_true", help="take bf16 also on a CPU without instructions for it")
     parser.add_argument("--launcher", choices=("auto", "none", "pytorch", "slurm"), default="auto")
     parser.add_argument("--local-rank", type=int, help=argparse.SUPPRESS)
     return parser

@@ -29,6 +29,7 @@ class Task:
         data: the data set that its template is for, as results name it.
         demo: part of configs/_base_ that --demo lays over its configs.
         count_input: (height, width) in pixels at which multiply-adds are counted, None for the config's own.
+        fixed_shapes: its training images all have one size.
         tables: numbers of the paper's tables; empty where it prints none.
         can: what it offers.
     """
@@ -40,6 +41,7 @@ class Task:
     data: str
     demo: str
     count_input: tuple[int, int] | None = None
+    fixed_shapes: bool = False
     tables: tuple[int, ...] = ()
     can: frozenset[Ability] = frozenset()
 
@@ -60,6 +62,7 @@ TASKS = {
         figures=_BOX,
         data="coco2017",
         demo="demo/detection.py",
+        fixed_shapes=True,
         tables=(6,),
         can=frozenset({Ability.PREDICT, Ability.EXPORT}),
     ),
@@ -92,6 +95,7 @@ TASKS = {
         figures=("top1", "top5", "mean_per_class"),
         data="Food-101",
         demo="demo/finetune.py",
+        fixed_shapes=True,
         tables=(8,),
         can=frozenset({Ability.SWEEP}),
     ),

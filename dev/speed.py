@@ -12,6 +12,8 @@ import os
 import platform
 import random
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -35,20 +37,50 @@ EVALUATION = (2_500, 250_000, 18_000, 80)
 QUICK_EVALUATION = (250, 25_000, 1_800, 80)
 
 
+# Runs a tool until its training's first iteration begins, then prints the CPU seconds of all its processes.
+START = """
+import multiprocessing, os, runpy, sys
+import benchmark.training.train as training
+
+train, tick = training.train, os.sysconf("SC_CLK_TCK")
+
+def cpu_seconds():
+    children = multiprocessing.active_children()
+    workers = [open(f"/proc/{child.pid}/stat").read().rpartition(")")[2].split() for child in children]
+    return sum(os.times()[:4]) + sum(int(stat[11]) + int(stat[12]) for stat in workers) / tick
+
+def until_first_iteration(*arguments, **options):
+    from mmengine.hooks import Hook
+
+    class Stop(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            print(cpu_seconds(), flush=True)
+            for child in multiprocessing.active_children():
+                child.kill()
+            os._exit(0)
+
+    return train(*arguments, hooks=[Stop()], **options)
+
+training.train = until_first_iteration
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 @dataclass(frozen=True)
 class Row:
     """A comparison: what was measured of ours and of theirs, their ratio, and what it is to be."""
 
     name: str
     ours: float
-    theirs: float
+    theirs: float | None  # None where there is nothing to compare with; such a row has a ``limit``
     unit: str
     target: float | None = None  # greatest of ours / theirs; None where ``limit`` says it
     limit: float | None = None  # greatest of ours
 
     @property
-    def ratio(self) -> float:
-        return self.theirs / self.ours
+    def ratio(self) -> float | None:
+        return None if self.theirs is None else self.theirs / self.ours
 
     @property
     def wanted(self) -> str:
@@ -60,7 +92,7 @@ class Row:
     def met(self) -> str:
         if self.limit is not None:
             return "yes" if self.ours <= self.limit else "no"
-        return "-" if self.target is None else "yes" if self.ours / self.theirs <= self.target else "no"
+        return "-" if not (self.target and self.theirs) else "yes" if self.ours / self.theirs <= self.target else "no"
 
 
 def main() -> None:
@@ -83,6 +115,7 @@ def main() -> None:
             *samples(root, rounds),
             *operators(),
             optimizer(rounds),
+            *start(Path(folder)),
             evaluation(Path(folder), QUICK_EVALUATION if args.quick else EVALUATION, rounds),
         ]
     text = "\n".join(report(rows, "real pictures" if args.pictures else "generated pictures"))
@@ -102,7 +135,15 @@ def report(rows: Iterable[Row], pictures: str) -> list[str]:
     from tabulate import tabulate
 
     table = [
-        (row.name, f"{row.ours:.4g}", f"{row.theirs:.4g}", row.unit, f"{row.ratio:.1f}x", row.wanted, row.met)
+        (
+            row.name,
+            f"{row.ours:.4g}",
+            _number(row.theirs, ".4g"),
+            row.unit,
+            _number(row.ratio, ".1f", "x"),
+            row.wanted,
+            row.met,
+        )
         for row in rows
     ]
     headings = ("", "ours", "theirs", "unit", "ratio", "target", "met")
@@ -111,6 +152,10 @@ def report(rows: Iterable[Row], pictures: str) -> list[str]:
         "",
         f"One core of {processor()}, {pictures}; {time.strftime('%-d %B %Y')}.",
     ]
+
+
+def _number(value: float | None, form: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{form}}{unit}"
 
 
 def processor() -> str:
@@ -332,6 +377,30 @@ def optimizer(rounds: int) -> Row:
 
     ours, theirs = (1000 * seconds / 5 for seconds in alternate(rounds, *(partial(run, each) for each in optimizers)))
     return Row("SGD's step", ours, theirs, "ms")
+
+
+def start(folder: Path) -> list[Row]:
+    """Measure the way of a command to SSDLite's first iteration, with generated data there: CPU time, first line."""
+    from benchmark.data.demo.pictures import make_demo_data
+
+    data = make_demo_data(folder / "start", train_images=40, val_images=4)
+    arguments = ["tools/train.py", "configs/ssdlite_rexnet_x1.0.py", "--demo", "--overwrite"]
+    arguments += ["--data-root", str(data), "--work-dir", str(folder / "run")]
+    command = [sys.executable, "-c", START, *arguments]
+    seconds, first_lines = [], []
+    for _ in range(4):  # the first one reads the files into memory
+        begin = time.perf_counter()
+        with subprocess.Popen(
+            command, cwd=REPORT.parents[1], stdout=subprocess.PIPE, text=True, start_new_session=True
+        ) as run:
+            assert run.stdout is not None
+            run.stdout.readline()
+            first_lines.append(time.perf_counter() - begin)
+            seconds.append(float(run.stdout.read().split()[-1]))
+    return [
+        Row("from the command to SSDLite's first iteration", statistics.median(seconds[1:]), None, "s", limit=10),
+        Row("from the command to its first line", statistics.median(first_lines[1:]), None, "s", limit=2),
+    ]
 
 
 def evaluation(folder: Path, size: tuple[int, int, int, int], rounds: int) -> Row:

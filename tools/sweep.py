@@ -25,6 +25,10 @@ def main() -> None:
     """Read the arguments, search, and print the grid and the final figures."""
     args = vars(make_parser().parse_args())
 
+    from benchmark.training.machine import let_threads_sleep
+
+    let_threads_sleep()
+
     from benchmark.training.sweep.report import report
     from benchmark.training.sweep.search import prepare_sweep, run_sweep
 

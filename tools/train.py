@@ -43,8 +43,14 @@ def main() -> None:
     """Read the arguments and train."""
     args = vars(make_parser().parse_args())
 
-    from benchmark.records.figures import format_figures
+    from benchmark.training.machine import let_threads_sleep
     from benchmark.training.processes import is_main
+
+    let_threads_sleep()
+    if is_main():
+        print(f"Preparing {args['config']}", flush=True)  # PyTorch and MMDetection take seconds to import
+
+    from benchmark.records.figures import format_figures
     from benchmark.training.train import train
 
     result = train(pop_options(args), **args)

@@ -32,7 +32,7 @@ STATS = {
     "APl": 5,
 }
 PREFIXES = {iou_type: group for group, iou_type in IOU_TYPES.items()}
-_SHAPES = {"bbox": "bbox", "segm": "segmentation"}
+_FIRST_INEXACT = 2**53  # whole numbers from here on may have no float64 of their own
 Detection = dict[str, Any]
 
 
@@ -58,10 +58,7 @@ def coco_ap(
     check_ids(annotations, content, detections)
     names = {category["id"]: category["name"] for category in content["categories"]}
     truth = COCO(content)
-    # Given a box, COCO's reader would take the mask's area from it.
-    shape = _SHAPES[iou_type]
-    bare = [{key: d[key] for key in ("image_id", "category_id", "score", shape)} for d in detections]
-    evaluation = COCOeval(truth, truth.load_res(bare), iou_type)
+    evaluation = COCOeval(truth, truth.load_res(_results(detections, iou_type)), iou_type)
     evaluation.evaluate()
     evaluation.accumulate()
     with contextlib.redirect_stdout(None):
@@ -70,6 +67,19 @@ def coco_ap(
     precision = evaluation.eval["precision"][:, :, :, 0, -1]  # (10 thresholds, 101 recalls, classes)
     classes = {names[i]: _mean_percent(precision[..., k]) for k, i in enumerate(evaluation.params.catIds)}
     return {name: _percent(evaluation.stats[place]) for name, place in STATS.items()}, classes
+
+
+def _results(detections: Sequence[Detection], iou_type: IouType) -> np.ndarray | list[Detection]:
+    """Return detections as hotcoco reads them fastest."""
+    if iou_type == "segm":  # without the box: COCO's reader would take the mask's area from it
+        return [{key: d[key] for key in ("image_id", "category_id", "score", "segmentation")} for d in detections]
+    rows = np.empty((len(detections), 7))
+    rows[:, 1:5] = np.array([d["bbox"] for d in detections]).reshape(-1, 4)
+    for column, key in ((0, "image_id"), (5, "score"), (6, "category_id")):
+        rows[:, column] = [d[key] for d in detections]
+    if np.abs(rows[:, (0, 6)]).max(initial=0) >= _FIRST_INEXACT:
+        return [{key: d[key] for key in ("image_id", "category_id", "score", "bbox")} for d in detections]
+    return rows
 
 
 def _percent(value: float) -> float | None:
@@ -184,17 +194,19 @@ def to_coco(record: dict, category_ids: Sequence[int]) -> list[Detection]:
             masks, ``masks`` (N run lengths).
         category_ids: the category of every label.
     """
-    detections = []
-    for i, (x1, y1, x2, y2) in enumerate(record["boxes"].astype(float).tolist()):
-        if not np.isfinite([x1, y1, x2, y2, record["scores"][i]]).all():
-            continue
-        detection = {
+    corners, scores = record["boxes"].astype(float), record["scores"].astype(float)  # (N, 4), (N,)
+    finite = np.isfinite(corners).all(axis=1) & np.isfinite(scores)
+    with np.errstate(invalid="ignore"):  # of those that are left out
+        bboxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).tolist()  # (N, 4)
+    labels, scores = record["labels"].tolist(), scores.tolist()
+    masks = record.get("masks")
+    return [
+        {
             "image_id": record["image_id"],
-            "category_id": category_ids[record["labels"][i]],
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "score": float(record["scores"][i]),
+            "category_id": category_ids[labels[i]],
+            "bbox": bboxes[i],
+            "score": scores[i],
+            **({"segmentation": masks[i]} if masks is not None else {}),
         }
-        if "masks" in record:
-            detection["segmentation"] = record["masks"][i]
-        detections.append(detection)
-    return detections
+        for i in finite.nonzero()[0].tolist()
+    ]

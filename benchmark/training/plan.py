@@ -117,7 +117,7 @@ def plan_training(
         check_unused(work_dir, overwrite=replaces)
     found = _prepare_data(cfg, DATALOADERS)
     cfg.optim_wrapper.type, cfg.optim_wrapper.precision = "AutocastOptimWrapper", options.precision
-    complexity = _complete(cfg, options.launcher, work_dir)
+    complexity = _complete(cfg, options, work_dir)
     if checkpoint is None:
         _check_weights(cfg)
     _check_saving(cfg)
@@ -159,7 +159,7 @@ def plan_evaluation(options: Options, checkpoint: Path, *, tool: str) -> Plan:
         file=checkpoint.name, sha256=file_sha256(checkpoint), iteration=weights.get("meta", {}).get("iter")
     )
     _check_place(work_dir, cfg, record)
-    complexity = _complete(cfg, options.launcher, work_dir)
+    complexity = _complete(cfg, options, work_dir)
     _check_classes(weights.get("meta", {}).get("dataset_meta", {}), cfg)
     check_fit(build_skeleton(cfg), weights["state_dict"], checkpoint)
     cfg.load_from = str(checkpoint)
@@ -238,13 +238,15 @@ def _prepare_data(cfg: Config, loaders: Sequence[str]) -> Preflight | None:
     return check_data(cfg, loaders)
 
 
-def _complete(cfg: Config, launcher: str, work_dir: Path) -> "Complexity":
+def _complete(cfg: Config, options: Options, work_dir: Path) -> "Complexity":
     """Fill in what follows from the backbone, join the other processes, register everything, and count the model."""
     complete_model(cfg)  # first: an unknown name need not wait for all of MMDetection
     from benchmark.measuring.complexity import config_complexity
+    from benchmark.models.precision import check_speed
     from benchmark.training.registration import register
 
-    cfg.launcher = init_distributed(launcher)
+    check_speed(options.precision, slow_ok=options.slow_ok)
+    cfg.launcher = init_distributed(options.launcher)
     register()
     check_model_type(cfg)
     check_arguments(cfg)

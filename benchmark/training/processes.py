@@ -2,8 +2,6 @@
 
 import os
 
-import torch
-
 from backbones.errors import UserError
 
 RESTARTS = "TORCHELASTIC_RESTART_COUNT"
@@ -48,7 +46,11 @@ def init_distributed(launcher: str) -> str:
                 f"--launcher {launcher}: this process was not started by it ({missing[0]} is not in the environment). "
                 f"Start it as {command}, or leave --launcher out."
             )
-    if launcher == "pytorch" and not torch.distributed.is_initialized():
+    if launcher == "pytorch":
+        import torch  # not before it is needed: those who only ask for is_main would wait for it
+
+        if torch.distributed.is_initialized():
+            return launcher
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         _init_process_group()
@@ -61,6 +63,8 @@ def _init_process_group() -> None:
     torchrun keeps one store over all its restarts, and there a process may find the address that another had before
     (pytorch/pytorch#135712). Several machines may count restarts differently; docs/training.md says what helps there.
     """
+    import torch
+
     store, rank, size = next(torch.distributed.rendezvous("env://"))
     if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
         store = torch.distributed.PrefixStore(f"restart_{os.environ.get(RESTARTS, '0')}", store)

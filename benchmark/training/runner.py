@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
@@ -33,7 +34,8 @@ class BenchmarkRunner(Runner):
     @classmethod
     def from_plan(cls, plan: Plan) -> Self:
         """Build the runner of a plan, and log what is to be said before it starts."""
-        cfg = plan.cfg.copy()
+        # The log and TensorBoard get it, unformatted: yapf would take as long as the model's building.
+        cfg = Config(plan.cfg.to_dict(), filename=plan.cfg.filename, format_python_code=False)
         if plan.evaluates:
             for key in _OF_TRAINING:
                 cfg.pop(key, None)

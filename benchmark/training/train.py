@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal
 from benchmark.cli import Options
 from benchmark.files.run_folder import list_checkpoints, remove_run, set_aside
 from benchmark.records.result import Result, TrainingRecord
+from benchmark.tasks import TASKS
+from benchmark.training.machine import keep_memory
 from benchmark.training.plan import Plan, ownership, plan_training, rewind
 from benchmark.training.processes import is_main
 
@@ -74,6 +76,8 @@ def train(
             runner.logger.info("The backbone's BN is trained, not frozen: the demo begins with random weights.")
         for hook in hooks:
             runner.register_hook(hook)
+        if TASKS[plan.cfg.task].fixed_shapes:
+            keep_memory()
         runner.train()
         return finish(runner, plan, _training_record(runner, plan), pictures=pictures)
 

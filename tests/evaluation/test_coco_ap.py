@@ -255,3 +255,18 @@ def test_detections_of_another_data_set_are_refused(tmp_path, key):
     detection = {"image_id": 1, "category_id": 7, "bbox": [1, 1, 5, 5], "score": 0.9}
     with pytest.raises(UserError, match=rf"1 values of {key} .* \(first: 55\)"):
         coco_ap(truth, [{**detection, key: 55}])
+
+
+def test_ids_that_no_float_holds_are_told_apart(tmp_path):
+    first = 2**53  # the next one is equal to it as a float
+    content = {
+        "images": [{"id": first + i, "width": 100, "height": 100} for i in range(2)],
+        "categories": [{"id": 1, "name": "shape"}],
+        "annotations": [
+            {"id": 1, "image_id": first + 1, "category_id": 1, "bbox": [0, 0, 50, 50], "area": 2500, "iscrowd": 0}
+        ],
+    }
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps(content))
+    found = {"image_id": first + 1, "category_id": 1, "score": 0.5, "bbox": [0.0, 0.0, 50.0, 50.0]}
+    assert coco_ap(path, [found])[0]["AP"] == pytest.approx(100)

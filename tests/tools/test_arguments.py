@@ -49,6 +49,17 @@ def test_it_takes_nothing_heavy():
     assert not any(f"| {name}\n" in run.stderr.replace("  ", "") for name in ("torch", "mmengine", "numpy"))
 
 
+def test_a_training_speaks_before_it_takes_anything_heavy():
+    import subprocess
+    import sys
+
+    config = "configs/ssdlite_rexnet_x1.0.py"
+    command = [sys.executable, "-X", "importtime", "tools/train.py", config, "--cfg-options", "no_such_key=1"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
+    assert run.stdout == f"Preparing {config}\n" and "no_such_key" in run.stderr.splitlines()[-1]
+    assert not any(f"| {name}\n" in run.stderr.replace("  ", "") for name in ("torch", "torchvision", "mmdet"))
+
+
 def test_options_of_one_kind_add_up():
     from benchmark.cli import config_parser
 
