@@ -306,7 +306,7 @@ class AuthorsShuffleNetV1(nn.Module):
     ],
 )
 def test_the_authors_shufflenet_v1_file_fills_ours(name, groups, stem, stages, tmp_path, randomise):
-    """As it is downloaded: from a model in DataParallel. With the paper's shuffle the weights fit and the logits not."""
+    """As it is downloaded, from DataParallel; with the paper's order of the shuffle it would fit and err."""
     authors = randomise(AuthorsShuffleNetV1(groups, stem, stages))
     state = {f"module.{key}": value for key, value in authors.state_dict().items()}
     torch.save({"state_dict": state}, tmp_path / "shufflenet_v1.pth")
