@@ -13,6 +13,7 @@ from backbones import families
 from backbones.entry import Entry, Preprocessing
 from backbones.errors import UserError, did_you_mean
 from backbones.families.timm_models import read_timm_model
+from backbones.strided import subsample_narrow
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,7 +80,7 @@ def build_network(name: str, num_classes: int = 1000, drop_rate: float = 0.2) ->
     Raises:
         UserError: unknown name.
     """
-    return find_entry(name).build(num_classes=num_classes, drop_rate=drop_rate)
+    return subsample_narrow(find_entry(name).build(num_classes=num_classes, drop_rate=drop_rate))
 
 
 def fuse_network(name: str, net: "nn.Module") -> "nn.Module":

@@ -42,12 +42,14 @@ class Preprocessing:
         std: likewise.
         interpolation: of the resize, by Pillow's name.
         crop: side of the central crop as a share of the resized image's shorter side.
+        squash: both sides are resized to one length, whatever the image's shape.
     """
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     interpolation: str = "bicubic"
     crop: float = 0.875
+    squash: bool = False
 
 
 @dataclass(frozen=True)

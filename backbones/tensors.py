@@ -59,6 +59,17 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def tensors_sha256(state: Mapping[str, "Tensor"]) -> str:
+    """Return the hexadecimal SHA-256 of tensors by name: their shapes, types and values, however they were stored."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
 def check_file(path: Path) -> None:
     """Check that a file of weights is there, and that it has the SHA-256 that it is named after, if it is.
 

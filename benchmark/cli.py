@@ -210,14 +210,28 @@ def detector_evaluation_parser(description: str) -> Parser:
         "--pictures", type=whole_number(0), default=0, metavar="N", help="draw detections on N pictures"
     )
     parser.add_argument("--per-class", action="store_true", help="print and keep AP by class")
+    _add_bootstrap(parser, 0)
+    return parser
+
+
+def add_classifier_reports(parser: argparse.ArgumentParser, *, resamples: int = 0) -> None:
+    """Add the options for what an evaluation of a classifier says; ``resamples`` is the default of --bootstrap."""
+    parser.add_argument("--confusion", type=Path, metavar="FILE.csv", help="save the confusion matrix, in images")
+    parser.add_argument("--per-class", action="store_true", help="print and keep the accuracy by class")
+    parser.add_argument(
+        "--worst", type=whole_number(0), default=0, metavar="N", help="print the N classes with the lowest accuracy"
+    )
+    _add_bootstrap(parser, resamples)
+
+
+def _add_bootstrap(parser: argparse.ArgumentParser, resamples: int) -> None:
     parser.add_argument(
         "--bootstrap",
         type=whole_number(FEWEST_RESAMPLES),
-        default=0,
+        default=resamples,
         metavar="N",
         help="95%% intervals from so many draws of the images",
     )
-    return parser
 
 
 def pop_options(args: dict[str, Any]) -> Options:

@@ -99,4 +99,12 @@ TASKS = {
         tables=(8,),
         can=frozenset({Ability.SWEEP}),
     ),
+    "imagenet": Task(
+        kind="classifier",
+        title="ImageNet classification",
+        tool="eval_imagenet.py",
+        figures=("top1", "top5", "real"),
+        data="ImageNet",
+        demo="demo/imagenet.py",
+    ),
 }

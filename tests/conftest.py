@@ -26,6 +26,15 @@ def coco_mini() -> Path:
 
 
 @pytest.fixture(scope="session")
+def imagenet_mini() -> Path:
+    """Folder of a few real ImageNet validation pictures, in ``val/<synset>/``."""
+    folder = Path(os.environ.get("IMAGENET_MINI", ROOT.parent / "shared" / "imagenet-mini"))
+    if not (folder / "val").is_dir():
+        pytest.skip(f"no real ImageNet pictures: {folder} is absent (the environment's IMAGENET_MINI names another)")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def randomise() -> Callable:
     """Function that gives a network's BN layers statistics and weights as after a training, and returns the network."""
     import torch

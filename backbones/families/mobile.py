@@ -28,6 +28,7 @@ _CONVNEXT = "Liu et al., ConvNeXt, CVPR 2022, in timm's sizes"
 _CONVNEXT_V2 = "Woo et al., ConvNeXt V2, CVPR 2023"
 _FASTERNET = "Chen et al., FasterNet, CVPR 2023"
 _EFFICIENTVIT = "Cai et al., EfficientViT, ICCV 2023"
+_MOBILEVIT_V2 = "Mehta and Rastegari, MobileViTv2, TMLR 2023"
 _MOBILEVIT = "Mehta and Rastegari, MobileViT, ICLR 2022"
 _SWIFTFORMER = "Shaker et al., SwiftFormer, ICCV 2023"
 
@@ -85,6 +86,11 @@ def _efficientvit(model: str, c2: int) -> Entry:
     channels = _four(c2)
     taps = (("stages.3.blocks.0.main.inverted_conv", 4 * channels[3]), ("stages.3", channels[4]))
     return _row(model, _EFFICIENTVIT, channels, taps)
+
+
+def _mobilevit_v2(model: str) -> Entry:
+    why_not = "it resizes its maps to even sides: at 416x608 its map at stride 32 is 14x20 and not 13x19"
+    return timm_entry(model, _MOBILEVIT_V2, None, None, why_not=why_not, resolution=256)
 
 
 def _mobilevit(model: str, channels: Channels, expanded: int) -> Entry:
@@ -180,6 +186,9 @@ ROWS = {
     "mobilevit_xxs": _mobilevit("mobilevit_xxs", (16, 24, 48, 64, 320), 128),
     "mobilevit_xs": _mobilevit("mobilevit_xs", (32, 48, 64, 80, 384), 320),
     "mobilevit_s": _mobilevit("mobilevit_s", (32, 64, 96, 128, 640), 512),
+    "mobilevit_v2_x0.5": _mobilevit_v2("mobilevitv2_050"),
+    "mobilevit_v2_x0.75": _mobilevit_v2("mobilevitv2_075"),
+    "mobilevit_v2_x1.0": _mobilevit_v2("mobilevitv2_100"),
     "swiftformer_xs": _stages("swiftformer_xs", _SWIFTFORMER, (0, 48, 56, 112, 220), **_published(3.5, 0.4, _SWIFTFORMER_CODE, "its README prints 0.4G of a network whose 0.6G the other two sizes bear out")),
     "swiftformer_s": _stages("swiftformer_s", _SWIFTFORMER, (0, 48, 64, 168, 224), **_published(6.1, 1.0, _SWIFTFORMER_CODE)),
     "swiftformer_l1": _stages("swiftformer_l1", _SWIFTFORMER, _four(48), **_published(12.1, 1.6, _SWIFTFORMER_CODE)),

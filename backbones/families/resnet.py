@@ -27,6 +27,11 @@ def _resnet(model: str, paper: str, channels: Channels, params: float, macs: flo
     return timm_entry(model, paper, channels, taps, published=Published(params, macs, _OSMR))
 
 
+def _unpublished(model: str, paper: str, channels: Channels) -> Entry:
+    """Return a row for which no source at hand prints params or multiply-adds."""
+    return timm_entry(model, paper, channels, (("layer3", channels[3]), ("layer4", channels[4])))
+
+
 def _densenet_taps(channels: Channels) -> Taps:
     return (("features.denseblock3", channels[3]), ("features.norm5", channels[4]))
 
@@ -83,9 +88,12 @@ ROWS = {
     "resnet152": _resnet("resnet152", _RESNET, _BOTTLENECK, 60.193, 11.554),
     "resnext50_32x4d": _resnet("resnext50_32x4d", _RESNEXT, _BOTTLENECK, 25.029, 4.256),
     "resnext101_32x4d": _resnet("resnext101_32x4d", _RESNEXT, _BOTTLENECK, 44.178, 8.003),
+    "resnext101_32x8d": _unpublished("resnext101_32x8d", _RESNEXT, _BOTTLENECK),
     "resnext101_64x4d": _resnet("resnext101_64x4d", _RESNEXT, _BOTTLENECK, 83.455, 15.500),
     "seresnet18": _resnet("seresnet18", _SENET, _BASIC, 11.779, 1.821),
+    "seresnet34": _unpublished("seresnet34", _SENET, _BASIC),
     "seresnet50": _resnet("seresnet50", _SENET, _BOTTLENECK, 28.088, 4.113),
+    "seresnet152": _unpublished("seresnet152", _SENET, _BOTTLENECK),
     "seresnet101": _resnet("seresnet101", _SENET, _BOTTLENECK, 49.327, 7.835),
     "seresnext50_32x4d": _resnet("seresnext50_32x4d", _SENET, _BOTTLENECK, 27.560, 4.258),
     "seresnext101_32x4d": _resnet("seresnext101_32x4d", _SENET, _BOTTLENECK, 48.955, 8.008),

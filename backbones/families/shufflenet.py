@@ -49,7 +49,10 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
 
 
 class UnitV1(nn.Module):
-    """Grouped 1x1, shuffle, depthwise 3x3, grouped 1x1; added to the input, or beside it at stride 2 (V1, figure 2).
+    """Grouped 1x1, depthwise 3x3, shuffle, grouped 1x1; added to the input, or beside it at stride 2 (V1, figure 2).
+
+    The figure has the shuffle before the depthwise convolution, which is the same network with its channels in another
+    order. Place and order are those of the authors' code (megvii-model/ShuffleNet-Series), whose weights need them.
 
     Args:
         reduce_groups: groups of the first 1x1 convolution.
@@ -69,8 +72,9 @@ class UnitV1(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, channels, H / stride, W / stride)."""
-        out = channel_shuffle(self.reduce(x), self.groups)
-        out = self.expand(self.depthwise(out))
+        out = self.depthwise(self.reduce(x))
+        # The code sends channel a * groups + g to g * (channels / groups) + a.
+        out = self.expand(channel_shuffle(out, out.shape[1] // self.groups))
         if self.stride == 1:
             return (self.shortcut(x) + out).relu()
         return torch.cat([self.shortcut(x), out.relu()], dim=1)

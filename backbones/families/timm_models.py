@@ -46,7 +46,9 @@ def timm_entry(model: str, paper: str, channels: Channels | None, ssdlite: Taps 
         paper,
         channels,
         ssdlite,
-        preprocessing=Preprocessing(_rgb(record.mean), _rgb(record.std), record.interpolation, record.crop_pct),
+        preprocessing=Preprocessing(
+            _rgb(record.mean), _rgb(record.std), record.interpolation, record.crop_pct, record.crop_mode == "squash"
+        ),
         timm=model,
         licence=record.license,
         **more,

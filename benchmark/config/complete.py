@@ -1,6 +1,7 @@
 """What of a config follows from the rest: from the place of the data, from the backbone, from the machine."""
 
 import copy
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,13 +79,22 @@ def pipeline_steps(cfg: Config) -> Iterator[ConfigDict]:
 def _complete_pipelines(cfg: Config) -> None:
     """Fill in what the transforms leave to the backbone's preprocessing with None.
 
-    These are the interpolation of a classifier's pictures, and the mean (RGB, 0..255) that fills an expanded canvas.
+    These are side, interpolation and central crop of a classifier's pictures, and the mean (RGB, 0..255) that fills a
+    canvas.
     """
-    from backbones.catalogue import preprocessing
+    from backbones.catalogue import find_entry
 
-    record = preprocessing(cfg.model.backbone.name)
-    values = {"interpolation": record.interpolation, "mean": cfg.model.get("data_preprocessor", {}).get("mean")}
+    entry = find_entry(cfg.model.backbone.name)
+    record = entry.preprocessing
+    values = {
+        "size": entry.resolution,
+        "interpolation": record.interpolation,
+        "squash": record.squash,
+        "mean": cfg.model.get("data_preprocessor", {}).get("mean"),
+    }
     for step in pipeline_steps(cfg):
         for key in values.keys() & step.keys():
             if step[key] is None:
                 step[key] = values[key]
+        if "resize" in step and step.resize is None:
+            step.resize = math.floor(step.size / record.crop)  # as timm rounds it

@@ -17,7 +17,11 @@ from benchmark.config.sources import assigned_names, read
 from benchmark.data.layouts import LAYOUTS
 
 # Data set -> the part of configs/ that names its files.
-DATA_CONFIGS = {"coco": DATA / "coco.py", **{name: DATA / f"finetune_{name}.py" for name in LAYOUTS}}
+DATA_CONFIGS = {
+    "coco": DATA / "coco.py",
+    **{name: DATA / f"finetune_{name}.py" for name in LAYOUTS},
+    "imagenet": DATA / "imagenet.py",
+}
 
 
 def load_config(

@@ -1,4 +1,4 @@
-"""Reading the fine-grained data sets: torchvision's classes for the official layouts, sizes checked on opening."""
+"""Reading the classifiers' data sets: torchvision's classes for the official layouts, sizes checked on opening."""
 
 import hashlib
 import random
@@ -13,6 +13,7 @@ from mmengine.registry import DATASETS
 from torchvision import datasets
 
 from backbones.errors import UserError
+from benchmark.data.imagenet import ImageNet, real_labels
 from benchmark.data.layouts import HELD_OUT, Layout, check_layout, find_layout
 from benchmark.data.unreadable import TrainingSamples
 
@@ -34,16 +35,25 @@ _READERS: Mapping[str, Callable[[Path, str], datasets.VisionDataset]] = {
     "aircraft": lambda root, split: datasets.FGVCAircraft(root, split, loader=str),
     "flowers102": lambda root, split: _Flowers102(root, split, loader=str),
     "imagefolder": lambda root, split: datasets.ImageFolder(str(root / split), loader=str),
+    "imagenet": ImageNet,
 }
 
 
 @dataclass(frozen=True)
 class Split:
-    """A split of a data set: its classes, and each picture's path and label."""
+    """A split of a data set.
+
+    Attributes:
+        classes: their names.
+        samples: each picture's path and label.
+        partial: whether it is smaller than the official one.
+        real: all labels that each picture has been found to show, in the order of ``samples``; empty unless asked for.
+    """
 
     classes: tuple[str, ...]
     samples: tuple[tuple[str, int], ...]
     partial: bool
+    real: tuple[tuple[int, ...], ...] = ()
 
     def sha256(self, root: Path) -> str:
         """Return the hash of the list of pictures, as they lie below ``root``, and their classes."""
@@ -51,7 +61,9 @@ class Split:
         return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
-def read_split(name: str, root: Path, split: str, *, allow_partial: bool = False) -> Split:
+def read_split(
+    name: str, root: Path, split: str, *, allow_partial: bool = False, real: str | Path | None = None
+) -> Split:
     """Read a split from its official files.
 
     Args:
@@ -60,6 +72,7 @@ def read_split(name: str, root: Path, split: str, *, allow_partial: bool = False
         split: ``trainval``, ``train``, ``val`` or ``test``. Where the authors have no ``train`` and ``val``, a fixed
             ``VAL_SHARE`` of each class of ``trainval`` is ``val``.
         allow_partial: let fewer images than the official ones through.
+        real: a file of ImageNet's reassessed labels, see ``benchmark.data.imagenet.read_real``.
 
     Raises:
         UserError: incomplete, unreadable, labels outside the classes, or not of the official size.
@@ -73,6 +86,8 @@ def read_split(name: str, root: Path, split: str, *, allow_partial: bool = False
         parts = [_READERS[name](root, part) for part in layout.parts[official]]
         classes = tuple(parts[0].classes)
         samples = [(str(path), int(label)) for part in parts for path, label in _items(part)]
+    except UserError:
+        raise
     except Exception as error:  # every format's reader has its own for a damaged file
         raise UserError(
             f"{layout.title}, split {official}, cannot be read from {(root / layout.folder).absolute()}: "
@@ -82,7 +97,8 @@ def read_split(name: str, root: Path, split: str, *, allow_partial: bool = False
     partial = _check_size(layout, official, len(samples), allow_partial)
     if split != official:
         samples = stratified(samples)[split]
-    return Split(classes, tuple(samples), partial)
+    shown = real_labels(Path(real), [path for path, _ in samples]) if real else []
+    return Split(classes, tuple(samples), partial, tuple(map(tuple, shown)))
 
 
 def stratified(samples: list[tuple[str, int]]) -> dict[str, list[tuple[str, int]]]:
@@ -107,11 +123,14 @@ class FineGrainedDataset(TrainingSamples, BaseDataset):
         name: a key of ``LAYOUTS``.
         split: see ``read_split``.
         allow_partial: let fewer images than the official ones through; ``metainfo['partial']`` tells.
+        real: see ``read_split``.
         kwargs: of MMEngine's BaseDataset.
     """
 
-    def __init__(self, name: str, split: str, allow_partial: bool = False, **kwargs: Any) -> None:
-        self.name, self.split, self.allow_partial = name, split, allow_partial
+    def __init__(
+        self, name: str, split: str, allow_partial: bool = False, real: str | None = None, **kwargs: Any
+    ) -> None:
+        self.name, self.split, self.allow_partial, self.real = name, split, allow_partial, real
         super().__init__(**kwargs)
 
     @property
@@ -120,9 +139,9 @@ class FineGrainedDataset(TrainingSamples, BaseDataset):
         return self.metainfo["annotations_sha256"]
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """Return each picture's ``img_path`` and ``gt_label``."""
+        """Return each picture's ``img_path`` and ``gt_label``, and ``real_labels`` where they were asked for."""
         root = Path(self.data_root)
-        found = read_split(self.name, root, self.split, allow_partial=self.allow_partial)
+        found = read_split(self.name, root, self.split, allow_partial=self.allow_partial, real=self.real)
         self._metainfo |= {
             "name": find_layout(self.name).title,
             "classes": found.classes,
@@ -131,7 +150,10 @@ class FineGrainedDataset(TrainingSamples, BaseDataset):
             "partial": found.partial,
             "annotations_sha256": found.sha256(root),
         }
-        return [{"img_path": path, "gt_label": label} for path, label in found.samples]
+        samples: list[dict[str, Any]] = [{"img_path": path, "gt_label": label} for path, label in found.samples]
+        for sample, shown in zip(samples, found.real, strict=bool(found.real)):
+            sample["real_labels"] = shown
+        return samples
 
 
 def _items(part: datasets.VisionDataset) -> list[tuple[Any, int]]:

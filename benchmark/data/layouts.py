@@ -1,4 +1,4 @@
-"""The fine-grained data sets: one row each, with their official layout; imports neither torch nor torchvision."""
+"""The classifiers' data sets: one row each, with their official layout; imports neither torch nor torchvision."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 from backbones.errors import UserError, did_you_mean
 
 HELD_OUT = ("train", "val")
-_PICTURES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
+PICTURES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Layout:
     """A data set on disk.
 
     Attributes:
-        title: its name in the paper's Table 8.
+        title: its name in tables.
         folder: where it lies below the data root.
         files: what must lie in that folder.
         classes: number of classes, None where they are read from the folders.
@@ -105,6 +105,17 @@ LAYOUTS = {
         metric="top1",
         obtain="Put the pictures into ROOT/train/<class>/ and ROOT/test/<class>/.",
     ),
+    "imagenet": Layout(
+        title="ImageNet",
+        folder=".",
+        files=(),  # a split alone will do
+        classes=1_000,
+        images={"train": 1_281_167, "val": 50_000},
+        parts={"train": ("train",), "val": ("val",)},
+        metric="top1",
+        obtain="Register at https://image-net.org/ and unpack ILSVRC2012_img_train.tar into ROOT/train/<synset>/, "
+        "ILSVRC2012_img_val.tar into ROOT/val/, and ILSVRC2012_devkit_t12.tar.gz in ROOT.",
+    ),
 }
 
 
@@ -160,10 +171,10 @@ def _check_class_folders(folder: Path) -> None:
         )
     for split in ("train", "test"):
         for name in train:
-            if not any(path.suffix.lower() in _PICTURES for path in (folder / split / name).rglob("*")):
+            if not any(path.suffix.lower() in PICTURES for path in (folder / split / name).rglob("*")):
                 raise UserError(
                     f"Class folder without pictures: {(folder / split / name).absolute()}; expected files ending in "
-                    f"{', '.join(_PICTURES)}. Add some, or remove the class from train/ and test/."
+                    f"{', '.join(PICTURES)}. Add some, or remove the class from train/ and test/."
                 )
 
 

@@ -5,15 +5,18 @@ crop is chosen from the picture's header, before a pixel is decoded.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 from mmengine.structures import BaseDataElement
 from PIL import Image
+from timm.data.auto_augment import rand_augment_transform
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
+from backbones.errors import UserError
 from benchmark.data.decode import Encoded, UnreadableImageError, open_picture, read_encoded, to_rgb
 
 # In evaluation a reduced picture keeps twice the pixels needed, so that the reduction leaves no trace in the figures.
@@ -68,11 +71,13 @@ class DecodeCenterCrop(BaseTransform):
         size: side of the cut in pixels.
         resize: length of the shorter side before the cut, in pixels.
         interpolation: as in the record of the weights, ``bicubic`` say.
+        squash: resize both sides to that length, whatever the picture's shape.
     """
 
-    def __init__(self, size: int, resize: int, interpolation: str) -> None:
+    def __init__(self, size: int, resize: int, interpolation: str, squash: bool = False) -> None:
         self.resize = resize
-        self.crop = v2.Compose([v2.Resize(resize, InterpolationMode(interpolation)), v2.CenterCrop(size)])
+        sides = (resize, resize) if squash else resize
+        self.crop = v2.Compose([v2.Resize(sides, InterpolationMode(interpolation)), v2.CenterCrop(size)])
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add ``img``."""
@@ -80,6 +85,32 @@ class DecodeCenterCrop(BaseTransform):
             scale = _EVAL_MARGIN * self.resize / min(image.size)
             image = decode_reduced(image, image.width * scale, image.height * scale)
         return {**results, "img": self.crop(image)}
+
+
+@TRANSFORMS.register_module()
+class TimmRandAugment(BaseTransform):
+    """Apply timm's RandAugment (Cubuk et al., RandAugment, 2019) to the picture in ``img``.
+
+    Args:
+        policy: as timm writes it: ``rand-m9-mstd0.5`` is magnitude 9 with a standard deviation of 0.5, two operations.
+        size: side of the picture in pixels.
+        mean: RGB in 0..255 that fills what a shift or a rotation uncovers.
+
+    Raises:
+        UserError: no such policy.
+    """
+
+    def __init__(self, policy: str, size: int, mean: Sequence[float]) -> None:
+        # As timm's own pipeline has it: a shift is of 45% at most, an operation's interpolation is drawn each time.
+        settings = {"translate_const": int(0.45 * size), "img_mean": tuple(round(value) for value in mean)}
+        try:
+            self.augment = rand_augment_transform(policy, settings)
+        except (AssertionError, ValueError) as error:
+            raise UserError(f"RandAugment has no policy {policy!r}: expected one such as rand-m9-mstd0.5.") from error
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Change ``img``."""
+        return {**results, "img": self.augment(results["img"])}
 
 
 @TRANSFORMS.register_module()
@@ -93,6 +124,7 @@ class PackClassInputs(BaseTransform):
                 "img_path": results["img_path"],
                 "img_id": results["sample_idx"],
                 "gt_label": results["gt_label"],
+                "real_labels": results.get("real_labels"),
             }
         )
         return {"inputs": F.pil_to_tensor(results["img"]), "data_samples": sample}

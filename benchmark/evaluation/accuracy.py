@@ -16,6 +16,8 @@ from benchmark.files.atomic import write_atomically
 from benchmark.files.run_folder import CONFUSION
 from benchmark.models.classifier import TOP
 
+_ENDS = (2.5, 97.5)  # percentiles
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -25,11 +27,19 @@ class Answers:
         labels: (N,) true labels.
         predicted: (N, k) predicted labels, best first; k is 5 or, with fewer classes, their number.
         classes: number of classes.
+        real: (N,) whether the first answer is one of the labels that the image has been found to show, NaN for an image
+            that shows none of the classes; None where nothing says.
     """
 
     labels: np.ndarray
     predicted: np.ndarray
     classes: int
+    real: np.ndarray | None = None
+
+    def take(self, images: np.ndarray) -> "Answers":
+        """Return the answers on some images, by their places; an image may be there more than once."""
+        real = None if self.real is None else self.real[images]
+        return Answers(self.labels[images], self.predicted[images], self.classes, real)
 
     @cached_property
     def hits(self) -> np.ndarray:
@@ -82,8 +92,48 @@ def mean_per_class(answers: Answers) -> float:
 
 
 def accuracy(answers: Answers) -> dict[str, float | None]:
-    """Count all figures of a classifier's answers."""
-    return {name: count(answers) for name, count in _COUNTED.items()}
+    """Count all figures of a classifier's answers; ``real`` where the reassessed labels are known."""
+    figures = {name: count(answers) for name, count in _COUNTED.items()}
+    if answers.real is not None:
+        known = answers.real[~np.isnan(answers.real)]
+        figures["real"] = 100.0 * float(known.mean()) if known.size else None
+    return figures
+
+
+def intervals(answers: Answers, resamples: int, seed: int = 0) -> dict[str, tuple[float, float]]:
+    """Return the 95% bootstrap interval over images of each figure; none for a figure that a resample does not have.
+
+    A resample draws as many images as there are, with replacement; the interval lies between the 2.5th and the 97.5th
+    percentile of its figures. It covers the choice of images, not of training seeds.
+
+    Args:
+        answers: of all images.
+        resamples: how many.
+        seed: of the draws.
+    """
+    rng, images = np.random.default_rng(seed), len(answers.labels)
+    drawn: dict[str, list[float | None]] = {}
+    for _ in range(resamples):
+        for name, value in accuracy(answers.take(rng.integers(images, size=images))).items():
+            drawn.setdefault(name, []).append(value)
+    ends: dict[str, tuple[float, float]] = {}
+    for name, values in drawn.items():
+        if None not in values:
+            low, high = np.percentile(np.array(values, dtype=float), _ENDS)
+            ends[name] = float(low), float(high)
+    return ends
+
+
+_Answer = tuple[
+    int, int, list[int], Sequence[int] | None
+]  # image, label, best labels, labels it has been found to show
+
+
+def _among(results: Sequence[_Answer]) -> np.ndarray | None:
+    """Return whether each first answer is among the labels that its image shows; see ``Answers.real``."""
+    if any(shown is None for *_, shown in results):
+        return None
+    return np.array([float(best[0] in shown) if shown else np.nan for _, _, best, shown in results])
 
 
 @METRICS.register_module()
@@ -93,7 +143,7 @@ class ClassificationAccuracy(BaseMetric):
     Attributes:
         confusion: after an evaluation, on the main process, images by (true, predicted) class.
         per_class: accuracy by class name, under ``top1``.
-        images: number of images evaluated.
+        answers: what the figures were counted from.
     """
 
     default_prefix = ""  # the figures' names are whole
@@ -103,6 +153,7 @@ class ClassificationAccuracy(BaseMetric):
         super().__init__(collect_device="cpu")
         self.confusion = np.zeros((0, 0), dtype=np.int64)
         self.per_class: dict[str, dict[str, float | None]] = {}
+        self.answers: Answers | None = None
 
     @property
     def split(self) -> str:
@@ -116,11 +167,14 @@ class ClassificationAccuracy(BaseMetric):
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keep the predictions of one batch."""
-        self.results += [(sample["img_id"], sample["gt_label"], sample["pred_classes"]) for sample in data_samples]
+        self.results += [
+            (sample["img_id"], sample["gt_label"], sample["pred_classes"], sample.get("real_labels"))
+            for sample in data_samples
+        ]
 
-    def compute_metrics(self, results: list[tuple[int, int, list[int]]]) -> dict[str, float | None]:
+    def compute_metrics(self, results: list[_Answer]) -> dict[str, float | None]:
         """Count over all images of the data set."""
-        expected, different = self.dataset_meta["images"], len({image for image, _, _ in results})
+        expected, different = self.dataset_meta["images"], len({image for image, *_ in results})
         if len(results) != expected or different != expected:
             raise UserError(
                 f"Evaluation saw {len(results)} images ({different} different) of {expected}: the figures would be "
@@ -128,10 +182,15 @@ class ClassificationAccuracy(BaseMetric):
             )
         names = self.dataset_meta["classes"]
         labels, predicted = np.array([row[1] for row in results]), np.array([row[2] for row in results])
-        answers = Answers(labels, predicted, len(names))
-        self.confusion = answers.confusion
-        self.per_class = {"top1": dict(zip(names, answers.per_class, strict=True))}
-        return accuracy(answers)
+        self.answers = Answers(labels, predicted, len(names), _among(results))
+        self.confusion = self.answers.confusion
+        self.per_class = {"top1": dict(zip(names, self.answers.per_class, strict=True))}
+        return accuracy(self.answers)
+
+    def intervals(self, resamples: int) -> dict[str, tuple[float, float]]:
+        """Return the 95% interval of each figure."""
+        assert self.answers is not None  # the evaluation is over
+        return intervals(self.answers, resamples)
 
     def save(self, path: Path) -> None:
         """Write the confusion matrix as CSV: a row per true class, a column per predicted one."""

@@ -163,6 +163,16 @@ class CocoAP(BaseMetric):
         """Hash of the annotation file."""
         return file_sha256(self.ann_file)
 
+    def intervals(self, resamples: int) -> dict[str, tuple[float, float]]:
+        """Return the 95% interval of each figure."""
+        from benchmark.evaluation.bootstrap import bootstrap, match
+
+        found: dict[str, tuple[float, float]] = {}
+        for iou_type in self.iou_types:
+            ends = bootstrap(match(self.ann_file, self.detections, iou_type), resamples)
+            found |= {f"{PREFIXES[iou_type]}_{name}": interval for name, interval in ends.items() if interval}
+        return found
+
     def save(self, path: Path) -> None:
         """Write the detections in COCO's results format."""
         write_atomically(path, lambda temporary: temporary.write_bytes(orjson.dumps(self.detections)))

@@ -6,6 +6,7 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement
+from timm.data.random_erasing import RandomErasing
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,6 +26,9 @@ class FineGrainedClassifier(BaseModel):
             loaded without the old classifier by ``init_weights`` before a training begins.
         num_classes: of the new classifier.
         drop_rate: of the dropout before the linear layer.
+        label_smoothing: share of the target that all classes have alike.
+        erasing: probability that a part of a training image is replaced by noise, after normalisation, on the device
+            (Zhong et al., Random Erasing, AAAI 2020, in timm's form).
         data_preprocessor: stacks and normalises on the device, with mean and std of the backbone's weights by default.
     """
 
@@ -33,12 +37,15 @@ class FineGrainedClassifier(BaseModel):
         backbone: dict[str, Any],
         num_classes: int,
         drop_rate: float = 0.2,
+        label_smoothing: float = 0.0,
+        erasing: float = 0.0,
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__(
             resolve_model({"backbone": backbone, "data_preprocessor": data_preprocessor})["data_preprocessor"]
         )
         self.name, self.pretrained, self.num_classes = backbone["name"], backbone.get("pretrained"), num_classes
+        self.label_smoothing, self.erasing = label_smoothing, erasing
         self.backbone = build_network(self.name, num_classes, drop_rate)
         # timm initialises some networks' classifiers by their number of outputs: with few classes the loss would begin
         # far above that of a uniform guess.
@@ -68,13 +75,16 @@ class FineGrainedClassifier(BaseModel):
         ``loss`` gives the cross-entropy as ``loss_cls``; ``predict`` adds ``pred_classes`` to the samples: up to
         ``TOP`` labels, best first.
         """
+        if mode == "loss" and self.erasing:
+            inputs = RandomErasing(self.erasing, mode="pixel", device=inputs.device)(inputs)
         logits = self.backbone(inputs)
         if mode == "tensor":
             return logits
         assert data_samples is not None  # the other modes are given them
         if mode == "loss":
             labels = torch.tensor([sample.gt_label for sample in data_samples], device=logits.device)
-            return {"loss_cls": F.cross_entropy(logits.float(), labels)}
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
+            return {"loss_cls": loss}
         best = logits.topk(min(TOP, self.num_classes)).indices.tolist()
         for sample, labels in zip(data_samples, best, strict=True):
             sample.pred_classes = labels

@@ -97,7 +97,7 @@ def _check_fine_grained(dataset: ConfigDict, use: Use, depth: Depth) -> Rows:
         check_layout(dataset.name, root)
         from benchmark.data.finegrained import read_split  # torchvision's readers take PyTorch with them
 
-        found = read_split(dataset.name, root, name, allow_partial=dataset.allow_partial)
+        found = read_split(dataset.name, root, name, allow_partial=dataset.allow_partial, real=dataset.get("real"))
     except UserError as error:
         yield Row(name, "label files", "error", None, (), str(error))
         return None

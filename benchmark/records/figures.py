@@ -62,6 +62,7 @@ _ROWS = (
     ),
     Figure("top1", "top-1", "share of images whose first answer is right"),
     Figure("top5", "top-5", "share of images with the right answer among the first five"),
+    Figure("real", "ReaL", "share of images whose first answer is one of the reassessed labels"),
     Figure("mean_per_class", "per class", "top-1 by class, mean over the classes"),
 )
 FIGURES = {row.key: row for row in _ROWS}

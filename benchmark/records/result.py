@@ -84,7 +84,8 @@ class CheckpointRecord(_Strict):
     """Which weights were evaluated.
 
     Attributes:
-        file: name of the checkpoint.
+        file: name of the checkpoint, or where pretrained weights are from.
+        sha256: of the file; of the tensors alone for pretrained weights.
         iteration: how many of its training it has seen, None where it does not say.
     """
 

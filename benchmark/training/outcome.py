@@ -20,7 +20,6 @@ from benchmark.training.provenance import provenance
 if TYPE_CHECKING:
     from mmengine.dataset import BaseDataset
 
-    from benchmark.evaluation.coco_ap import CocoAP
     from benchmark.training.runner import BenchmarkRunner
 
 SCORE_DRAWN = 0.3
@@ -65,7 +64,7 @@ def finish(
             partial=is_partial(dataset, cfg.get("val_images")),
         ),
         metrics=cost.metrics,
-        intervals=_intervals(metric, bootstrap) if bootstrap and is_main() else {},
+        intervals=metric.intervals(bootstrap) if bootstrap and is_main() else {},
         per_class=metric.per_class if per_class else {},
         cost=CostRecord(
             params=plan.complexity.params,
@@ -92,17 +91,6 @@ def finish(
 def is_partial(dataset: "BaseDataset", expected: int | None = None) -> bool:
     """Tell whether a data set is smaller than the official one, by its own word or by the number it should have."""
     return dataset.metainfo.get("partial", expected is not None and len(dataset) != expected)
-
-
-def _intervals(metric: "CocoAP", resamples: int) -> dict[str, tuple[float, float]]:
-    from benchmark.evaluation.bootstrap import bootstrap, match
-    from benchmark.evaluation.coco_ap import PREFIXES
-
-    intervals: dict[str, tuple[float, float]] = {}
-    for iou_type in metric.iou_types:
-        found = bootstrap(match(metric.ann_file, metric.detections, iou_type), resamples)
-        intervals |= {f"{PREFIXES[iou_type]}_{name}": interval for name, interval in found.items() if interval}
-    return intervals
 
 
 def _draw(folder: Path, cfg: Config, detections: Sequence[dict], count: int) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mmengine.config import Config
 
 from backbones.errors import UserError
-from backbones.tensors import file_sha256
+from backbones.tensors import file_sha256, tensors_sha256
 from benchmark.cli import Options
 from benchmark.config.complete import DATALOADERS, complete_model
 from benchmark.config.identity import config_sha256, flatten, identity
@@ -60,10 +60,10 @@ class Plan:
         sha256: hash of the config's identity.
         notes: what is to be said before it starts.
         record: what decides every number of a training, in plain containers; empty for an evaluation.
-        checkpoint: what a training resumes from or an evaluation is of.
+        checkpoint: what a training resumes from or an evaluation is of; None for one of pretrained weights.
         replaces: the run that is in the folder goes first.
         keeps_damaged: but for its checkpoints, all of which are damaged; they are set aside.
-        evaluates: the checkpoint of an evaluation alone; None for a training.
+        evaluates: the weights of an evaluation alone; None for a training.
     """
 
     cfg: Config
@@ -142,27 +142,33 @@ def plan_training(
     )
 
 
-def plan_evaluation(options: Options, checkpoint: Path, *, tool: str) -> Plan:
+def plan_evaluation(options: Options, checkpoint: Path | None, *, tool: str, pretrained: str | None = None) -> Plan:
     """Check an evaluation; arguments as in ``benchmark.training.evaluate.evaluate``.
 
     Raises:
         UserError: whatever the user can fix.
     """
-    cfg = load_options(options)
+    cfg = load_options(options, pretrained=pretrained)
     if TASKS[cfg.task].tool != tool:
         raise UserError(f"{options.config} is a {cfg.task} config: evaluate it with tools/{TASKS[cfg.task].tool}.")
     found = _prepare_data(cfg, ("val_dataloader",))
-    weights = load_weights(checkpoint)  # a file that is none is an error before anything is built
-    work_dir = options.work_dir or evaluation_folder(checkpoint)
-    check_folder(work_dir)
-    record = CheckpointRecord(
-        file=checkpoint.name, sha256=file_sha256(checkpoint), iteration=weights.get("meta", {}).get("iter")
+    # A file that is none is an error before anything is built.
+    weights = load_weights(checkpoint) if checkpoint else {}
+    work_dir = options.work_dir or (
+        evaluation_folder(checkpoint) if checkpoint else Path("work_dirs") / f"{config_name(cfg)}_pretrained"
     )
+    check_folder(work_dir)
+    if checkpoint:
+        iteration = weights.get("meta", {}).get("iter")
+        record = CheckpointRecord(file=checkpoint.name, sha256=file_sha256(checkpoint), iteration=iteration)
+    else:
+        record = _pretrained_record(cfg)
     _check_place(work_dir, cfg, record)
     complexity = _complete(cfg, options, work_dir)
-    _check_classes(weights.get("meta", {}).get("dataset_meta", {}), cfg)
-    check_fit(build_skeleton(cfg), weights["state_dict"], checkpoint)
-    cfg.load_from = str(checkpoint)
+    if checkpoint:
+        _check_classes(weights.get("meta", {}).get("dataset_meta", {}), cfg)
+        check_fit(build_skeleton(cfg), weights["state_dict"], checkpoint)
+        cfg.load_from = str(checkpoint)
     return Plan(
         cfg=cfg,
         work_dir=work_dir,
@@ -253,6 +259,27 @@ def _complete(cfg: Config, options: Options, work_dir: Path) -> "Complexity":
     cfg.work_dir = str(work_dir)
     cfg.experiment_name = f"{config_name(cfg)}-{uuid.uuid4().hex}"  # MMEngine keeps one log and hub per name
     return config_complexity(cfg)
+
+
+def _pretrained_record(cfg: Config) -> CheckpointRecord:
+    """Read the pretrained weights of a classifier's config, its own classifier included, and say which they are."""
+    import torch
+
+    from backbones.catalogue import build_network
+    from backbones.weights import find_weights
+
+    name, classes, source = cfg.model.backbone.name, cfg.model.num_classes, cfg.model.backbone.pretrained
+    if source is None:
+        raise UserError("--pretrained none: random weights are nothing to evaluate; give imagenet or a file.")
+    with torch.device("meta"):
+        whole = build_network(name, classes)
+    state, origin, left_out = find_weights(whole, whole, name, source)
+    if left_out:
+        raise UserError(
+            f"Weights of {origin} have no classifier for the {classes} classes of {cfg.dataset_name} "
+            f"({', '.join(left_out)}): there is nothing to evaluate. Give weights that have one."
+        )
+    return CheckpointRecord(file=origin, sha256=tensors_sha256(state), iteration=None)
 
 
 def _check_place(work_dir: Path, cfg: Config, checkpoint: CheckpointRecord) -> None:

@@ -134,6 +134,11 @@ class BenchmarkRunner(Runner):
         self.logger.info(f"Loaded {filename}.")
         return checkpoint
 
+    def load_pretrained(self) -> None:
+        """Load the pretrained weights that the config names."""
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        model.init_weights()
+
     def dump_config(self) -> None:
         """Leave that to ``from_plan``: MMEngine's own would leave out what an evaluation does not use."""
 

@@ -218,6 +218,101 @@ def test_the_authors_file_of_another_width_is_refused(tmp_path):
         load(build_network("rexnet_x1.0"), "rexnet_x1.0", tmp_path / "rexnetv1_0.9.pth")
 
 
+# --- other authors' layouts: tensors in the order of ours, under the names of their code ---
+
+
+def authors_rexnet_lite(state: dict) -> dict:
+    """Return a state of ReXNet-lite under the names of clovaai/rexnet's rexnetv1_lite.py."""
+    layers = {"conv": 0, "bn": 1}
+    places = {"pre_logits": 0, "expand": 0, "depthwise": 3, "project": 6}
+    renamed = {}
+    for key, value in state.items():
+        module, kind = key.rsplit(".", 1)
+        parts = module.split(".")
+        if parts[0] == "stem":
+            name = f"features.{layers[parts[1]]}"
+        elif parts[0] == "pre_logits":
+            name = f"output.{layers[parts[1]]}"
+        elif parts[0] == "head":
+            name, value = "output.4", value[:, :, None, None] if kind == "weight" else value
+        elif len(parts) == 3:  # the last convolution
+            name = f"features.{int(parts[1]) + 3 + layers[parts[2]]}"
+        else:
+            shift = 3 if parts[1] == "0" else 0  # the first block does not expand
+            name = f"features.{int(parts[1]) + 3}.out.{places[parts[2]] - shift + layers[parts[3]]}"
+        renamed[f"{name}.{kind}"] = value
+    return renamed
+
+
+@pytest.mark.parametrize("width", ["1.0", "2.0"])
+def test_the_authors_rexnet_lite_file_fills_ours(width, tmp_path, randomise):
+    name = f"rexnet_lite_x{width}"
+    source = randomise(build_network(name))
+    theirs = authors_rexnet_lite(source.state_dict())
+    assert {"features.0.weight", "features.3.out.4.bias", "features.18.out.7.weight", "output.4.bias"} <= theirs.keys()
+    assert "features.20.running_var" in theirs and theirs["output.4.weight"].shape == (1000, 1024, 1, 1)
+    torch.save(theirs, tmp_path / "rexnet_lite.pth")
+    assert_same_logits(load(build_network(name), name, tmp_path / "rexnet_lite.pth"), source)
+
+
+class AuthorsUnitV1(nn.Module):
+    """A unit with the names, and the shuffle, of megvii-model/ShuffleNet-Series."""
+
+    def __init__(self, inputs: int, outputs: int, groups: int, first_groups: int, stride: int) -> None:
+        super().__init__()
+        inner, self.groups, self.stride = outputs // 4, groups, stride
+        last = outputs - (inputs if stride == 2 else 0)
+        self.branch_main_1 = nn.Sequential(
+            nn.Conv2d(inputs, inner, 1, groups=first_groups, bias=False),
+            nn.BatchNorm2d(inner),
+            nn.ReLU(),
+            nn.Conv2d(inner, inner, 3, stride, 1, groups=inner, bias=False),
+            nn.BatchNorm2d(inner),
+        )
+        self.branch_main_2 = nn.Sequential(nn.Conv2d(inner, last, 1, groups=groups, bias=False), nn.BatchNorm2d(last))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.branch_main_1(x)
+        order = [place for group in range(self.groups) for place in range(group, out.shape[1], self.groups)]
+        out = self.branch_main_2(out[:, order])
+        if self.stride == 1:
+            return (x + out).relu()
+        return torch.cat([nn.functional.avg_pool2d(x, 3, 2, 1), out.relu()], 1)
+
+
+class AuthorsShuffleNetV1(nn.Module):
+    def __init__(self, groups: int, stem: int, stages: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.first_conv = nn.Sequential(nn.Conv2d(3, stem, 3, 2, 1, bias=False), nn.BatchNorm2d(stem), nn.ReLU())
+        self.features, inputs = nn.Sequential(), stem
+        for outputs, repeats in zip(stages, (4, 8, 4), strict=True):
+            for place in range(repeats):
+                first = 1 if len(self.features) == 0 else groups
+                self.features.append(AuthorsUnitV1(inputs, outputs, groups, first, 1 if place else 2))
+                inputs = outputs
+        self.classifier = nn.Sequential(nn.Linear(inputs, 1000, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.max_pool2d(self.first_conv(x), 3, 2, 1)
+        return self.classifier(self.features(x).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("name", "groups", "stem", "stages"),
+    [
+        ("shufflenet_v1_g3_x0.5", 3, 12, (120, 240, 480)),
+        ("shufflenet_v1_g3_x1.0", 3, 24, (240, 480, 960)),
+        ("shufflenet_v1_g8_x1.0", 8, 24, (384, 768, 1536)),
+    ],
+)
+def test_the_authors_shufflenet_v1_file_fills_ours(name, groups, stem, stages, tmp_path, randomise):
+    """As it is downloaded, from DataParallel; with the paper's order of the shuffle it would fit and err."""
+    authors = randomise(AuthorsShuffleNetV1(groups, stem, stages))
+    state = {f"module.{key}": value for key, value in authors.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "shufflenet_v1.pth")
+    assert_same_logits(load(build_network(name), name, tmp_path / "shufflenet_v1.pth"), authors)
+
+
 # --- 'imagenet' ---
 
 

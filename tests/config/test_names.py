@@ -116,7 +116,7 @@ def test_the_leaves_are_the_papers_rows():
 
 def test_templates_are_told_from_leaves():
     templates = {path.stem for path in CONFIGS.glob("*.py") if is_template(path)}
-    assert templates == {"ssdlite", "faster_rcnn", "mask_rcnn", "finetune"}
+    assert templates == {"ssdlite", "faster_rcnn", "mask_rcnn", "finetune", "imagenet", "imagenet_randaug"}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backbones.errors import UserError
-from benchmark.evaluation.accuracy import Answers, ClassificationAccuracy, accuracy, worst_classes
+from benchmark.evaluation.accuracy import Answers, ClassificationAccuracy, accuracy, intervals, worst_classes
 
 
 def test_accuracy_equals_brute_force():
@@ -39,8 +39,8 @@ def test_an_image_counted_twice_is_an_error(tmp_path):
     metric = ClassificationAccuracy()
     metric.dataset_meta = {"images": 2, "classes": ("a", "b"), "split": "test", "annotations_sha256": "0"}
     with pytest.raises(UserError, match="3 images"):
-        metric.compute_metrics([(0, 0, [0, 1]), (1, 1, [0, 1]), (1, 1, [0, 1])])
-    assert metric.compute_metrics([(0, 0, [0, 1]), (1, 1, [0, 1])])["top1"] == 50.0
+        metric.compute_metrics([(0, 0, [0, 1], None), (1, 1, [0, 1], None), (1, 1, [0, 1], None)])
+    assert metric.compute_metrics([(0, 0, [0, 1], None), (1, 1, [0, 1], None)])["top1"] == 50.0
     metric.save(tmp_path / "confusion.csv")
     assert list(csv.reader((tmp_path / "confusion.csv").open())) == [
         ["true class", "a", "b"],
@@ -48,3 +48,32 @@ def test_an_image_counted_twice_is_an_error(tmp_path):
         ["b", "1", "0"],
     ]
     assert worst_classes(metric.per_class["top1"], 1) == {"b": 0.0}
+
+
+def test_reassessed_labels_count_any_that_an_image_shows_and_leave_out_images_without():
+    metric = ClassificationAccuracy()
+    names = tuple("abcdef")
+    metric.dataset_meta = {"images": 4, "classes": names, "split": "val", "annotations_sha256": "0"}
+    best = [0, 1, 2, 3, 4]
+    rows = [(0, 0, best, (0,)), (1, 1, best, (1, 0)), (2, 1, best, (1,)), (3, 0, best, ())]
+    figures = metric.compute_metrics(rows)
+    assert (figures["top1"], figures["real"]) == (50.0, pytest.approx(200 / 3))
+    assert "real" not in metric.compute_metrics([(*row[:3], None) for row in rows])
+    assert metric.compute_metrics([(*row[:3], ()) for row in rows])["real"] is None
+
+
+def test_an_interval_of_a_share_is_the_binomial_distributions():
+    """A resample of a 0/1 figure is a binomial draw; the normal approximation gives its ends to half a percent."""
+    images, right = 400, 300
+    predicted = np.tile(np.arange(5), (images, 1))
+    labels = np.where(np.arange(images) < right, 0, 6)
+    ends = intervals(Answers(labels, predicted, 7), resamples=2000)
+    share = right / images
+    half = 196 * np.sqrt(share * (1 - share) / images)
+    assert ends["top1"] == pytest.approx((100 * share - half, 100 * share + half), abs=0.5)
+    assert intervals(Answers(labels, predicted, 7), resamples=100) == intervals(Answers(labels, predicted, 7), 100)
+
+
+def test_a_figure_that_is_not_counted_has_no_interval():
+    answers = Answers(np.array([0, 1]), np.array([[0, 1], [0, 1]]), 2, real=np.array([np.nan, np.nan]))
+    assert intervals(answers, resamples=100).keys() == {"top1", "mean_per_class"}
