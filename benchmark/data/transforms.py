@@ -26,7 +26,7 @@ _EVAL_MARGIN = 2.0
 def decode_reduced(image: Image.Image, width: float, height: float) -> Image.Image:
     """Decode an opened picture to RGB, at no less than the given size in pixels where its format can be reduced.
 
-    Orientation tags are not applied, as torchvision does not.
+    Orientation tags are not applied: torchvision and timm, whose figures and weights ours are compared with, do not.
     """
     image.draft("RGB", (math.ceil(width), math.ceil(height)))
     return to_rgb(image)
@@ -139,9 +139,10 @@ def read_annotated(sample: dict[str, Any]) -> Encoded:
     Raises:
         UnreadableImageError: not a picture, or one of another size than ``height`` and ``width``.
     """
-    encoded = read_encoded(sample["img_path"])
+    annotated = (sample["height"], sample["width"]) if "height" in sample and "width" in sample else None
+    encoded = read_encoded(sample["img_path"], annotated)
     height, width = encoded.shape
-    if (sample.get("height", height), sample.get("width", width)) != (height, width):
+    if annotated not in (None, encoded.shape):
         raise UnreadableImageError(
             f"Image {encoded.path} is {width}x{height}, its annotation says {sample['width']}x{sample['height']}: "
             "its boxes would lie elsewhere. Restore it, or fix that."

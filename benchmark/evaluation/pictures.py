@@ -12,7 +12,6 @@ from pycocotools import mask as mask_codec
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks, make_grid
 
-from benchmark.data.decode import read_image
 from benchmark.files.run_folder import MARK
 
 _FONT = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
@@ -26,11 +25,6 @@ def class_colours(count: int) -> list[tuple[int, int, int]]:
     steps = range(count) if count <= 10 else (i / count for i in range(count))
     colours = np.array([palette(step)[:3] for step in steps])
     return [(red, green, blue) for red, green, blue in (255 * colours).round().astype(int).tolist()]
-
-
-def draw_detections(image: Path, detections: Iterable[dict], names: dict[int, str], threshold: float) -> Image.Image:
-    """Draw the detections of the picture in a file; the rest as in ``draw_on``."""
-    return draw_on(Image.fromarray(read_image(str(image), "RGB")), detections, names, threshold)
 
 
 def draw_on(image: Image.Image, detections: Iterable[dict], names: dict[int, str], threshold: float) -> Image.Image:

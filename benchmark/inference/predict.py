@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from PIL import Image, ImageOps
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
@@ -23,7 +22,7 @@ from benchmark.config.complete import complete_model
 from benchmark.config.load import load_options
 from benchmark.console import track_progress
 from benchmark.data.annotations import read_annotations
-from benchmark.data.decode import UnreadableImageError, open_picture, read_image
+from benchmark.data.decode import UnreadableImageError, read_image
 from benchmark.files.atomic import check_folder, make_folder, write_atomically
 from benchmark.files.checkpoints import fill, load_weights
 from benchmark.models.build import build_model
@@ -82,7 +81,7 @@ class Pictures(Dataset[dict[str, Any] | Unreadable]):
         """Return ``inputs`` (3, H, W) uint8 BGR and ``data_samples``, or what is wrong with the picture."""
         path = self.paths[index]
         try:
-            image = np.ascontiguousarray(np.asarray(read_upright(path))[..., ::-1])
+            image = read_image(str(path))
         except UnreadableImageError as error:
             cause = error.__cause__  # without advice about data sets
             return Unreadable(path, str(cause) or type(cause).__name__)
@@ -202,19 +201,6 @@ def find_pictures(source: Path, leave_out: Path | None = None) -> list[Path]:
     return sorted(found)
 
 
-def read_upright(path: Path) -> Image.Image:
-    """Decode a picture to 8-bit RGB as a viewer shows it: turned as its orientation tag says.
-
-    Raises:
-        UnreadableImageError: damaged, not a picture, too large for Pillow, or of 32-bit values of unknown range.
-    """
-    with open_picture(str(path)) as opened:
-        exif = opened.getexif()
-    image = Image.fromarray(read_image(str(path), "RGB"))
-    image.info["exif"] = exif.tobytes()
-    return ImageOps.exif_transpose(image)
-
-
 def category_ids(cfg: Config) -> list[int]:
     """Return the COCO category id of every label of a detector.
 
@@ -319,7 +305,7 @@ def _one_thread(worker: int) -> None:
 def _draw(path: Path, target: Path, detections: list[dict], names: dict[int, str], threshold: float) -> None:
     from benchmark.evaluation.pictures import draw_on
 
-    drawn = draw_on(read_upright(path), detections, names, threshold)
+    drawn = draw_on(Image.fromarray(read_image(str(path), "RGB")), detections, names, threshold)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         drawn.save(target, quality=_JPEG_QUALITY)

@@ -13,34 +13,40 @@ from pathlib import Path
 
 from backbones.errors import UserError
 from benchmark.console import track_progress
-from benchmark.data.decode import open_picture, read_image
+from benchmark.data.decode import (
+    AS_STORED,
+    Shape,
+    choose_turn,
+    open_picture,
+    orientation_tag,
+    read_image,
+    turned_shape,
+)
 from benchmark.files.reading import check_regular
-from benchmark.preflight.rows import Outcome, Row, found_row, printable
+from benchmark.preflight.rows import SHOWN, Outcome, Row, found_row, printable
 
 _SAMPLE = 64  # pictures whose header is read before a run
 _FEW = 256  # pictures that are not worth a second process, and that a process takes at once
-_ORIENTATION = 0x0112  # EXIF's tag
-_ON_THE_SIDE = (5, 6, 7, 8)  # its values for a picture whose width and height change places
 Size = tuple[int, int]  # width and height in pixels
 
 # What is looked for in a file: its name in a row, and what it means to training and to evaluation.
-ZERO, UNREADABLE, OTHER_SIZE, ROTATED = (
+ZERO, UNREADABLE, OTHER_SIZE, TAGGED = (
     "image files of zero bytes",
     "image files that cannot be read",
     "pictures of another size than annotated",
-    "pictures of the annotated size once their EXIF tag has rotated them",
+    "pictures with an EXIF orientation tag",
 )
 _SKIPPED = Outcome("warning", "Training skips them: restore them from the archive.")
 _FATAL = Outcome("error", "Evaluation ends at the first: restore them from the archive.")
 _MISPLACED = Outcome("error", "Boxes would lie elsewhere: restore the pictures, or fix the annotations.")
-_UPRIGHT = Outcome("error", "Training and evaluation use the stored pixels: store the pictures upright, without a tag.")
+_READ_SO = Outcome("warning", "Where that is not meant, store them as they are meant, without a tag.")
 _OUTCOMES = {
     ZERO: (_SKIPPED, _FATAL),
     UNREADABLE: (_SKIPPED, _FATAL),
     OTHER_SIZE: (_MISPLACED, _MISPLACED),
-    ROTATED: (_UPRIGHT, _UPRIGHT),
+    TAGGED: (_READ_SO, _READ_SO),
 }
-_OF_SIZE = (OTHER_SIZE, ROTATED)
+_OF_SIZE = (OTHER_SIZE, TAGGED)
 
 
 @dataclass
@@ -92,7 +98,7 @@ def check_pictures(pictures: Pictures, split: str, *, training: bool, decode: bo
         decode: decode them; else their headers are read.
     """
     found = _examine_all(pictures, range(len(pictures.names)), decode)
-    kinds = (ZERO, UNREADABLE, *(_OF_SIZE if pictures.sizes else ()))
+    kinds = (ZERO, UNREADABLE, *(_OF_SIZE if pictures.sizes else (TAGGED,)))
     yield from _rows(pictures, split, found, kinds, training=training)
 
 
@@ -120,7 +126,8 @@ def _rows(
 ) -> Iterator[Row]:
     for kind in kinds:
         outcome = _OUTCOMES[kind][0 if training else 1]
-        yield found_row(split, kind, outcome, pictures.folder, len(found[kind]), found[kind])
+        named = len(found[kind]) if kind == TAGGED else SHOWN
+        yield found_row(split, kind, outcome, pictures.folder, len(found[kind]), found[kind], named)
 
 
 def _digest_alike(*splits: Pictures) -> None:
@@ -173,17 +180,29 @@ def _examine(decode: bool, job: tuple[str, Size | None]) -> tuple[str | None, st
         if os.path.getsize(path) == 0:
             return ZERO, "", None
         with open_picture(path) as image:
-            size = image.size
-            on_the_side = size != annotated and image.getexif().get(_ORIENTATION) in _ON_THE_SIDE
+            stored, tag = (image.height, image.width), orientation_tag(image)
         if decode:
             read_image(path)
         digest = _digest(path) if decode else None
     except (OSError, ValueError, UserError) as error:
         return UNREADABLE, printable(str(error.__cause__ or error)), None
-    if annotated is None or size == annotated:
-        return None, "", digest
-    detail = f"{size[0]}x{size[1]}, annotated {annotated[0]}x{annotated[1]}"
-    return (ROTATED if on_the_side and size == annotated[::-1] else OTHER_SIZE), detail, digest
+    shape = annotated and annotated[::-1]
+    found = turned_shape(stored, choose_turn(tag, stored, shape))
+    if shape not in (None, found):
+        return OTHER_SIZE, f"{found[1]}x{found[0]}, annotated {shape[1]}x{shape[0]}", digest
+    return (None, "", digest) if tag == AS_STORED else (TAGGED, _describe_tag(tag, stored, shape), digest)
+
+
+def _describe_tag(tag: int, stored: Shape, annotated: Shape | None) -> str:
+    """Say how a picture with an orientation tag is used; ``annotated`` is None in a classifier's data."""
+    upright = turned_shape(stored, tag)
+    if annotated is None:
+        used = "used as stored"
+    elif stored == upright:
+        used = "used upright, though its size cannot tell"
+    else:
+        used = f"used {'upright' if annotated == upright else 'as stored'}, as its annotated size says"
+    return f"{tag}; {used}"
 
 
 def _digest(path: str) -> bytes:

@@ -47,7 +47,7 @@ def table_row(row: Row) -> dict[str, Any]:
         "check": row.check,
         "result": row.status,
         "how many": "" if row.count is None else row.count,
-        "first examples": "; ".join(row.examples),
+        "first examples": "; ".join(row.examples[:SHOWN]),
     }
 
 
@@ -58,7 +58,9 @@ def printable(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def found_row(split: str, check: str, outcome: Outcome, where: Path, count: int, examples: Iterable[str]) -> Row:
+def found_row(
+    split: str, check: str, outcome: Outcome, where: Path, count: int, examples: Iterable[str], named: int = SHOWN
+) -> Row:
     """Return the row of a check that counts faults.
 
     Args:
@@ -68,12 +70,14 @@ def found_row(split: str, check: str, outcome: Outcome, where: Path, count: int,
         where: the file or folder that has them.
         count: how many there are.
         examples: descriptions of them; only the first are looked at.
+        named: how many the row keeps; the message has ``SHOWN`` of them.
     """
     if not count:
         return Row(split, check, "ok", 0)
-    shown = tuple(itertools.islice(examples, SHOWN))
-    message = f"{where}: {count} {check}; first: {'; '.join(shown)}. {outcome.advice}"
-    return Row(split, check, outcome.status, count, shown, message)
+    kept = tuple(itertools.islice(examples, named))
+    more = " (check_data.py --json names all)" if len(kept) > SHOWN else ""
+    message = f"{where}: {count} {check}; first: {'; '.join(kept[:SHOWN])}{more}. {outcome.advice}"
+    return Row(split, check, outcome.status, count, kept, message)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
+from PIL import Image
 
 from benchmark.config.load import config_name
 from benchmark.data.annotations import read_annotations
+from benchmark.data.decode import read_image
 from benchmark.files.run_folder import DRAWN, PICTURES, SHEET
 from benchmark.measuring.memory import peak_memory
 from benchmark.records.result import ConfigRecord, CostRecord, DataRecord, Result, TrainingRecord
@@ -94,7 +96,7 @@ def is_partial(dataset: "BaseDataset", expected: int | None = None) -> bool:
 
 
 def _draw(folder: Path, cfg: Config, detections: Sequence[dict], count: int) -> None:
-    from benchmark.evaluation.pictures import contact_sheet, draw_detections, save_drawn
+    from benchmark.evaluation.pictures import contact_sheet, draw_on, save_drawn
 
     dataset = cfg.val_dataloader.dataset
     root = Path(dataset.data_root)
@@ -103,7 +105,9 @@ def _draw(folder: Path, cfg: Config, detections: Sequence[dict], count: int) -> 
     drawn = []
     for image in truth["images"][:count]:
         own = [detection for detection in detections if detection["image_id"] == image["id"]]
-        picture = draw_detections(root / dataset.data_prefix.img / image["file_name"], own, names, SCORE_DRAWN)
+        path = root / dataset.data_prefix.img / image["file_name"]
+        pixels = read_image(str(path), "RGB", (image["height"], image["width"]))
+        picture = draw_on(Image.fromarray(pixels), own, names, SCORE_DRAWN)
         save_drawn(picture, folder / DRAWN / f"{_place(image)}.png")
         drawn.append(picture)
     save_drawn(contact_sheet(drawn), folder / SHEET)

@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
-from PIL import Image
+from PIL import Image, ImageOps
 
 from benchmark.data.decode import UnreadableImageError, read_encoded, read_image
+from benchmark.data.transforms import LoadImage, read_annotated
 
 
 def pillow(path) -> np.ndarray:
@@ -88,3 +89,67 @@ def test_a_header_is_read_without_its_pixels(photo, tmp_path):
     assert encoded.shape == (130, 210)
     with pytest.raises(UnreadableImageError):
         encoded.decode()
+
+
+# Orientation tags.
+
+
+def tagged(photo: Image.Image, tag: int, path, **options):
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    photo.save(path, exif=exif, **options)
+    return str(path)
+
+
+@pytest.mark.parametrize("tag", range(1, 9))
+@pytest.mark.parametrize("name", ["a.jpg", "grey.jpg", "cmyk.jpg", "a.png", "a.tif"])
+def test_a_tagged_picture_is_turned_as_mmdetections_own_reader_does(name, tag, photo, tmp_path):
+    from mmcv.transforms import LoadImageFromFile
+
+    mode = {"grey": "L", "cmyk": "CMYK"}.get(name.partition(".")[0], "RGB")
+    path = tagged(photo.convert(mode), tag, tmp_path / name)
+    found = read_image(path)
+    assert found.shape == ((130, 210, 3) if tag < 5 else (210, 130, 3)) and found.flags.c_contiguous
+    if mode != "CMYK":  # of which OpenCV makes other colours
+        assert np.array_equal(found, LoadImageFromFile()({"img_path": path})["img"])
+    with Image.open(path) as image:
+        upright = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    assert np.array_equal(read_image(path, "RGB"), upright)
+
+
+@pytest.mark.parametrize("tag", range(1, 9))
+def test_the_annotated_size_says_whether_a_picture_is_turned(tag, photo, tmp_path):
+    path = tagged(photo, tag, tmp_path / "a.png")
+    stored, upright = pillow(path)[..., ::-1], read_image(path)
+    as_annotated = {shape: read_image(path, annotated=shape) for shape in ((130, 210), (210, 130), (5, 5))}
+    assert np.array_equal(as_annotated[130, 210], stored if tag >= 5 else upright)
+    assert np.array_equal(as_annotated[210, 130], upright) and np.array_equal(as_annotated[5, 5], upright)
+
+
+def test_a_square_picture_is_turned(photo, tmp_path):
+    path = tagged(photo.resize((50, 50)), 6, tmp_path / "a.png")
+    assert np.array_equal(read_image(path, annotated=(50, 50)), np.rot90(pillow(path)[..., ::-1], -1))
+
+
+def test_training_and_evaluation_load_it_so(photo, tmp_path):
+    path = tagged(photo, 6, tmp_path / "a.jpg")
+    for height, width in ((210, 130), (130, 210)):
+        sample = {"img_path": path, "height": height, "width": width}
+        loaded = LoadImage()(dict(sample))
+        assert loaded["img"].shape == (height, width, 3) and loaded["ori_shape"] == (height, width)
+        assert read_annotated(sample).shape == (height, width)
+    assert LoadImage()({"img_path": path})["img"].shape == (210, 130, 3)
+    with pytest.raises(UnreadableImageError, match="130x210, its annotation says 130x209"):
+        LoadImage()({"img_path": path, "height": 209, "width": 130})
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0nonsense", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"])
+def test_damaged_tags_are_no_part_of_a_picture(exif, photo, tmp_path):
+    path = save(photo, tmp_path / "a.jpg", exif=exif)
+    assert np.array_equal(read_image(str(path), "RGB"), pillow(path))
+
+
+@pytest.mark.parametrize("tag", [0, 9, 65535])
+def test_a_tag_of_no_meaning_is_ignored(tag, photo, tmp_path):
+    path = tagged(photo, tag, tmp_path / "a.jpg")
+    assert np.array_equal(read_image(path, "RGB"), pillow(path))

@@ -15,8 +15,7 @@ from benchmark.config.complete import complete_model
 from benchmark.config.load import load_config
 from benchmark.config.names import CONFIGS
 from benchmark.data.annotations import read_annotations
-from benchmark.data.decode import UnreadableImageError
-from benchmark.inference.predict import category_ids, find_pictures, load_detector, predict, read_upright
+from benchmark.inference.predict import Pictures, category_ids, find_pictures, load_detector, predict
 from benchmark.training.evaluate import evaluate
 
 pytestmark = pytest.mark.slow
@@ -178,18 +177,12 @@ def test_a_second_run_writes_over_the_first_and_leaves_it_out(demo_data, save_de
         assert same != changed
 
 
-def test_pictures_are_decoded_as_a_viewer_shows_them(album):
-    photo = np.asarray(Image.open(album / "a.jpg").convert("RGB")).astype(int)
-    turned = np.asarray(read_upright(album / "turned.jpg")).astype(int)
+def test_pictures_are_prepared_as_a_viewer_shows_them(album):
+    pipeline = [{"type": "PackDetInputs", "meta_keys": ("img_id", "ori_shape")}]
+    prepared = Pictures([album / "a.jpg", album / "turned.jpg"], pipeline)
+    photo, turned = (prepared[i]["inputs"].numpy().transpose(1, 2, 0).astype(int) for i in (0, 1))
     assert np.abs(turned - np.rot90(photo, -1)).max() < 30  # both are JPEGs
-    assert np.array_equal(read_upright(album / "deep.png").convert("L"), Image.open(album / "grey.png"))
-    assert read_upright(album / "cmyk.JPG").mode == "RGB"
-
-
-def test_values_of_unknown_range_are_refused(tmp_path):
-    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "depth.tif")
-    with pytest.raises(UnreadableImageError, match="mode F"):
-        read_upright(tmp_path / "depth.tif")
+    assert prepared[1]["data_samples"].ori_shape == (60, 40)
 
 
 def test_category_ids_are_cocos(coco_mini, demo_data, tmp_path):

@@ -29,7 +29,7 @@ from benchmark.config.load import load_config, load_data_config
 from benchmark.config.names import CONFIGS
 from benchmark.data.annotations import read_annotations
 from benchmark.evaluation.coco_ap import STATS, coco_ap
-from benchmark.preflight import Depth, Preflight, Row, check_data
+from benchmark.preflight import Depth, Preflight, Row, check_data, table_row
 from benchmark.preflight.masks import decode_counts
 from benchmark.preflight.run import check_disk, check_learning_rate, check_weights
 
@@ -44,7 +44,7 @@ PARTLY = "boxes partly outside their image"
 MISSING_MASK = "annotations without a mask"
 NO_MASK = "masks that are no polygons from 3 points and no run lengths"
 OTHER_SIZE = "pictures of another size than annotated"
-ROTATED = "pictures of the annotated size once their EXIF tag has rotated them"
+TAGGED = "pictures with an EXIF orientation tag"
 Change = Callable[[dict[str, Any]], Any]
 
 
@@ -464,11 +464,13 @@ def test_masks_that_no_step_uses_are_not_kept(root, used):
 # Image files.
 
 
-def rotate_by_tag(path: Path) -> None:
+def add_tag(path: Path, tag: int, *, turned: bool = False) -> None:
+    """Give a picture an orientation tag; ``turned`` ones are stored on their side."""
     with Image.open(path) as image:
         exif = image.getexif()
-        exif[0x0112] = 6
-        image.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+        exif[0x0112] = tag
+        stored = image.transpose(Image.Transpose.ROTATE_90) if turned else image.copy()
+    stored.save(path, exif=exif)
 
 
 def truncate(path: Path) -> None:
@@ -492,8 +494,9 @@ PICTURES = [
     (truncate, Depth.FULL, None, None, None),
     (truncate, Depth.DECODE, "image files that cannot be read", "warning", "error"),
     (lambda path: Image.new("RGB", (48, 41)).save(path), Depth.FULL, OTHER_SIZE, "error", "error"),
-    (rotate_by_tag, Depth.FULL, ROTATED, "error", "error"),
-    (rotate_by_tag, Depth.QUICK, ROTATED, "error", "error"),
+    (partial(add_tag, tag=6, turned=True), Depth.FULL, TAGGED, "warning", "warning"),
+    (partial(add_tag, tag=3), Depth.QUICK, TAGGED, "warning", "warning"),
+    (partial(add_tag, tag=1), Depth.FULL, None, None, None),
 ]
 
 
@@ -507,6 +510,31 @@ def test_a_faulty_picture_is_a_row(root, change, depth, check, training, evaluat
     expected = {(TRAIN, check): training, (VAL, check): evaluation} if check else {}
     assert {key: row.status for key, row in found.items()} == expected
     assert all(row.count == 1 and "1.png" in row.examples[0] for row in found.values())
+
+
+def test_every_tagged_picture_is_named_with_how_it_is_used(root):
+    images = [{"id": i + 1, "file_name": f"{i}.png", "width": 48, "height": 40} for i in range(6)]
+    write(root, VAL, lambda data: data.update(images=images, annotations=[]))
+    for image in images:
+        Image.new("RGB", SIZE).save(root / VAL / image["file_name"])
+    for i, (tag, turned) in enumerate([(2, False), (3, False), (4, False), (6, False), (6, True), (1, False)]):
+        add_tag(root / VAL / f"{i}.png", tag, turned=turned)
+    row = faults(data_config(root))[VAL, TAGGED]
+    assert (row.status, row.count) == ("warning", 5)
+    assert [example.split(" (")[0] for example in row.examples] == [f"{i}.png" for i in range(5)]
+    assert [f"{tag}; used" in example for tag, example in zip((2, 3, 4, 6, 6), row.examples, strict=True)] == [True] * 5
+    assert all("upright, though its size cannot tell" in example for example in row.examples[:3])
+    assert "as stored, as its annotated size says" in row.examples[3] and "used upright, as" in row.examples[4]
+    assert row.message.count(".png") == table_row(row)["first examples"].count(".png") == 3
+
+
+def test_a_tag_in_class_folders_is_named(tmp_path):
+    MAKERS["imagefolder"](tmp_path)
+    path = next((tmp_path / "test").rglob("*.jpg"))
+    add_tag(path, 3)
+    cfg = load_config(CONFIGS / "finetune.py", dataset="imagefolder", backbone="resnet50", data_root=tmp_path)
+    row = faults(cfg)["test", TAGGED]
+    assert row.count == 1 and "3; used as stored" in row.examples[0]
 
 
 def test_many_pictures_are_decoded_by_several_processes(root):
