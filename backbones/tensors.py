@@ -8,6 +8,7 @@ and the values in a .safetensors file carry no checksum: there, only a SHA-256 i
 
 import hashlib
 import json
+import os
 import re
 import zipfile
 from collections.abc import Collection, Iterable, Mapping
@@ -76,7 +77,7 @@ def check_file(path: Path) -> None:
     Raises:
         UserError: it is not there, or has another.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # a path that is too long is no error here
         raise UserError(f"Weights not found: {path}. Give an existing .pth or .safetensors file, or 'imagenet'.")
     named = named_sha256(path)
     if named and not (digest := file_sha256(path)).startswith(named):

@@ -5,6 +5,7 @@ An error is what a training or an evaluation refuses; a warning says how it gets
 
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def main() -> None:
     from benchmark.config.load import DATA_CONFIGS, load_config, load_data_config
     from benchmark.preflight import Depth, Preflight, table_row
 
-    if not (name in DATA_CONFIGS or name.endswith(".py") or Path(name).exists()):
+    if not (name in DATA_CONFIGS or name.endswith(".py") or os.path.exists(name)):
         known = f"{did_you_mean(name, DATA_CONFIGS)} Known: {', '.join(DATA_CONFIGS)}"
         parser.error(f"no data set and no config is called {name!r}.{known}")
     changes = {key: args.pop(key) for key in ("backbone", "dataset", "demo")} | {"options": args.pop("cfg_options")}

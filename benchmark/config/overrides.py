@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -84,6 +85,7 @@ _REGISTRIES = {
     "visualizer": ("VISUALIZERS", "VISBACKENDS"),
 }
 _REGISTERED = ("optim_wrapper", "param_scheduler")  # the parts whose every type is in its registries by then
+_NAME = re.compile(r"\w+(\.\w+)*")  # of a class, with its scope
 # MMEngine takes these out before it builds.
 _NO_ARGUMENTS = {"type", "_scope_", "priority", "convert_to_iter_based", "constructor", "paramwise_cfg"}
 
@@ -142,12 +144,20 @@ def merge(cfg: Config, overrides: Mapping[str, Any]) -> None:
     for key, value in overrides.items():
         for part in _leaves(cfg, key, value):
             _check_key(cfg, part)
-        if isinstance(_find(cfg, key), (dict, list)) and not isinstance(value, (dict, list, tuple, type(None))):
-            raise UserError(f"--cfg-options {key}={value!r}: it holds a structure, and one value cannot replace it.")
+        _check_kind(key, _find(cfg, key), value)
         try:
             cfg.merge_from_dict({key: value})
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise UserError(f"--cfg-options {key}={value!r}: does not fit the config ({error}).") from error
+
+
+def _check_kind(key: str, there: Any, value: Any) -> None:
+    """Refuse a value in place of a structure, and nothing in place of a whole part of the config."""
+    nothing = () if key in STRUCTURES else (type(None),)
+    kinds = {dict: (dict, *nothing), list: (dict, list, tuple, *nothing)}
+    for kind, taken in kinds.items():
+        if isinstance(there, kind) and not isinstance(value, taken):
+            raise UserError(f"--cfg-options {key}={value!r}: it holds a structure, and one value cannot replace it.")
 
 
 def check_effects(cfg: Config, overrides: Mapping[str, Any], assemble: Callable[[Mapping[str, Any]], Config]) -> None:
@@ -193,8 +203,9 @@ def check_arguments(cfg: Config) -> None:
     for part, registries in _REGISTRIES.items():
         for place, node in _typed(cfg.get(part), part):
             places = [getattr(mmdet.registry, name, None) or getattr(mmengine.registry, name) for name in registries]
-            classes = [found for registry in places if (found := registry.get(node["type"]))]
-            if not classes and part in _REGISTERED:
+            is_name = _NAME.fullmatch(node["type"])
+            classes = [found for registry in places if is_name and (found := registry.get(node["type"]))]
+            if not classes and (part in _REGISTERED or not is_name):
                 known = {name for registry in places for name in registry.module_dict}
                 raise UserError(f"{place}: unknown type {node['type']!r}.{did_you_mean(node['type'], known)}")
             taken = set().union(*map(_arguments, classes))

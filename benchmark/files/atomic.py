@@ -32,16 +32,27 @@ def check_folder(path: Path) -> None:
         raise UserError(f"Folder {path} cannot be written: no permission to write into {above}. Give another one.")
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path, begins: str = "") -> None:
     """Check that a file can be written, as far as can be told without writing it; the rest as in ``check_folder``.
 
+    Args:
+        path: where it will be.
+        begins: how such files begin: one that begins otherwise is somebody's own.
+
     Raises:
-        UserError: also where it is a folder.
+        UserError: also where it is a folder, or a file of another kind.
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder: give a file.")
     if not path.exists():
         check_folder(path.parent)
+    elif path.is_file() and (found := _beginning(path, len(begins.encode()))) and found != begins.encode():
+        raise UserError(f"{path} is a file of another kind, which would be replaced: remove it or give another name.")
+
+
+def _beginning(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -1,5 +1,6 @@
 """What a training needs besides its data: a learning rate for its batch, sound weights, room for its checkpoints."""
 
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -27,10 +28,13 @@ def check_learning_rate(cfg: Config, environment: Mapping[str, str] = os.environ
     processes = int(environment.get("WORLD_SIZE") or environment.get("SLURM_NTASKS") or 1)
     images = cfg.train_dataloader.batch_size
     batch, rate = images * processes, cfg.optim_wrapper.optimizer.lr
+    check = "learning rate for the global batch"
+    if not (isinstance(rate, (int, float)) and math.isfinite(rate)):
+        message = f"optim_wrapper.optimizer.lr: expected a number, found {rate!r}."
+        return Row(RUN, check, "error", None, (), message)
     scaling = cfg.get("auto_scale_lr") or {}
     base = scaling.get("base_batch_size", batch)
     place = f"batch {batch} ({images} images x world size {processes})"
-    check = "learning rate for the global batch"
     if scaling.get("enable"):
         rate = rate * batch / base
         return Row(RUN, check, "ok", None, (f"{rate:.4g} for {place}, scaled from batch {base}",))

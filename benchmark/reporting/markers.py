@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from backbones.errors import UserError
+from backbones.errors import UserError, describe
 from benchmark.files.atomic import write_atomically
 
 
@@ -21,7 +21,10 @@ def replace_between_markers(path: Path, text: str, name: str) -> None:
     if not path.is_file():
         raise UserError(f"File not found: {path}.")
     begin, end = _markers(name)
-    content = path.read_text(encoding="utf-8")
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no text file that could be read ({describe(error)}): give another name.") from error
     if content.count(begin) != 1 or content.count(end) != 1 or content.index(begin) > content.index(end):
         raise UserError(f"{path} needs one line {begin} and below it one line {end}: the text goes between them.")
     before, _, rest = content.partition(begin)

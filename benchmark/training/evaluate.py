@@ -8,7 +8,11 @@ from benchmark.files.atomic import check_file, make_folder
 from benchmark.files.run_folder import RESULT
 from benchmark.records.figures import format_figures
 from benchmark.records.result import Result, TrainingRecord, format_per_class, read_result
+from benchmark.tasks import TASKS
 from benchmark.training.plan import Plan, ownership, plan_evaluation
+
+# How a file of what the figures were counted from begins: detections, or a confusion matrix.
+_BEGINS = {"detector": "[", "classifier": "true class,"}
 
 
 def evaluate(
@@ -41,7 +45,7 @@ def evaluate(
         UserError: whatever the user can fix.
     """
     if out:
-        check_file(out)
+        check_file(out, begins=next(_BEGINS[task.kind] for task in TASKS.values() if task.tool == tool))
     plan = plan_evaluation(options, checkpoint, tool=tool, pretrained=pretrained)
     from benchmark.models.precision import autocast
     from benchmark.training.outcome import finish

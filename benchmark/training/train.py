@@ -1,7 +1,7 @@
 """Training a config: what tools/train.py calls."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.cli import Options
 from benchmark.files.run_folder import list_checkpoints, remove_run, set_aside
@@ -103,7 +103,7 @@ def _training_record(runner: "BenchmarkRunner", plan: Plan) -> TrainingRecord:
     return TrainingRecord(
         iterations=runner.max_iters,
         batch_size=batch_size,
-        learning_rate=runner.optim_wrapper.optimizer.param_groups[0]["initial_lr"],
+        learning_rate=_initial_rate(runner.optim_wrapper.optimizer.param_groups[0]),
         precision=plan.precision,
         pretrained=plan.cfg.model.backbone.get("pretrained"),
         seed=runner.seed,
@@ -114,6 +114,11 @@ def _training_record(runner: "BenchmarkRunner", plan: Plan) -> TrainingRecord:
         unreadable_images=_sum(hub.get_info("unreadable_images")),
         partial=is_partial(loader.dataset),
     )
+
+
+def _initial_rate(group: Mapping[str, Any]) -> float:
+    """Return the learning rate that a schedule began with, or the one there is without a schedule."""
+    return group.get("initial_lr", group["lr"])
 
 
 def _sum(number: int) -> int:

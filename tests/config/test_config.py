@@ -122,9 +122,9 @@ def test_a_config_that_is_no_python_is_named(tmp_path):
         load_config(tmp_path / "broken.py")
 
 
-def test_every_task_has_a_config_and_a_tool():
+def test_every_task_of_the_paper_has_a_config_and_every_task_a_tool():
     tasks = {load_config(path).task for path in LEAVES}
-    assert tasks == set(TASKS)
+    assert tasks == {name for name, task in TASKS.items() if task.tables}
     assert all((CONFIGS.parent / "tools" / task.tool).is_file() for task in TASKS.values())
 
 

@@ -71,12 +71,6 @@ def claim_size(png: bytes, width: int, height: int) -> bytes:
     return png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]
 
 
-def upside_down() -> Image.Exif:
-    exif = Image.Exif()
-    exif[0x0112] = 3
-    return exif
-
-
 def sixteen_bits(photo: Image.Image) -> Image.Image:
     return Image.fromarray(np.asarray(photo.convert("L")).astype(np.uint16) * 257)
 
@@ -88,7 +82,6 @@ READABLE: dict[str, tuple[Callable[[Image.Image], bytes], int]] = {
     "webp": (lambda photo: encoded(photo, "WEBP", lossless=True), 0),
     "alpha": (lambda photo: encoded(photo.convert("RGBA"), "PNG"), 0),
     "cmyk": (lambda photo: encoded(photo.convert("CMYK"), "JPEG", quality=95), 6),
-    "exif rotation": (lambda photo: encoded(photo, "PNG", exif=upside_down()), 0),
     "animated": (lambda photo: encoded(photo, "PNG", save_all=True, append_images=[photo.rotate(180)]), 0),
 }
 GREY: dict[str, Callable[[Image.Image], bytes]] = {

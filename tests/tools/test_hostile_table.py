@@ -96,6 +96,7 @@ NAMES = [
     Row("unknown type", "Nope", overrides=("model.type=Nope",)),
     Row("unknown optimiser", "Nope", overrides=("optim_wrapper.optimizer.type=Nope",), tools=("train",)),
     Row("unknown key", "modell", overrides=("modell.type=Nope",)),
+    Row("type is no name", "optim_wrapper.optimizer", overrides=("optim_wrapper.optimizer.type=..",), tools=("train",)),
     Row("no pair", "nonsense", overrides=("nonsense",)),
     Row(
         "another task's config",
@@ -120,6 +121,16 @@ OUTPUTS = [
     ),
     Row("--out is a folder", "folder", {"out": "{w}/folder"}),
     Row("--out is /dev/full", "/dev/full", {"out": "/dev/full"}, writes=True),
+    *(
+        Row(
+            f"--out is {kind}",
+            kind,
+            {"out": f"{{w}}/{kind}"},
+            tools=("eval_detection", "eval_segmentation", "summarize"),
+        )
+        for kind in ("meta_none.pth", "pictures/a.png")
+    ),
+    Row("--confusion is another file", "{w}/file", {"confusion": "{w}/file"}),
     Row("--confusion below a file", "{w}/file", {"confusion": "{w}/file/x"}, tools=("eval_finegrained",)),
     Row("--work-dir is a file", "file", {"work_dir": "{w}/file"}),
     Row("--work-dir below a file", "file/x", {"work_dir": "{w}/file/x"}),
@@ -166,6 +177,7 @@ PATHS = [
         "folders",
     ]
 ]
+PATHS += [Row(f"{name} too long", LONG, {name: LONG}) for name in ("data", "pretrained")]
 STRUCTURES = [
     Row(
         f"{key} is no structure", key, overrides=(f"{key}=x",), tools=("train", "check_data", "sweep", "eval_detection")
@@ -178,7 +190,17 @@ STRUCTURES = [
         "train_dataloader.dataset",
     )
 ]
-TABLE = [*PATHS, *STRUCTURES, *NUMBERS, *NAMES, *OUTPUTS, *FILES]
+NOTHING = [
+    Row(f"{key} is nothing", key, overrides=(f"{key}=None",), tools=("train", "check_data", "sweep", "eval_detection"))
+    for key in ("custom_hooks", "param_scheduler", "env_cfg", "visualizer")
+]
+RATES = [
+    Row(
+        f"rate {rate}", "optimizer.lr", overrides=(f"optim_wrapper.optimizer.lr={rate}",), tools=("train", "check_data")
+    )
+    for rate in ("x", "[1]", "(1,2)", "None", "1e999")
+]
+TABLE = [*PATHS, *STRUCTURES, *NOTHING, *RATES, *NUMBERS, *NAMES, *OUTPUTS, *FILES]
 
 
 @pytest.fixture(scope="module")

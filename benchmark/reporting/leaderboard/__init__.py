@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmark.files.atomic import make_folder, write_atomically
+from benchmark.files.atomic import check_file, make_folder, write_atomically
 from benchmark.records.runs import Found, find_runs
 from benchmark.reporting.leaderboard.tables import Report, make_report
 from benchmark.reporting.leaderboard.text import TEXT_FORMATS
@@ -12,6 +12,7 @@ __all__ = ["FORMATS", "Found", "Report", "find_runs", "make_report", "render", "
 
 FORMATS = (*TEXT_FORMATS, "html")
 MARKER = "leaderboard"
+_TELLING = 5  # letters at the beginning of a file that tell its format
 
 
 def render(report: Report, format: str = "markdown", place: Path = Path()) -> str:
@@ -40,5 +41,6 @@ def write(report: Report, format: str, path: Path) -> None:
         if path.exists():
             return replace_between_markers(path, text, MARKER)
         text = marked(text, MARKER)
+    check_file(path, begins=text[:_TELLING])
     make_folder(path.parent)
     return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
