@@ -25,6 +25,7 @@ from benchmark.files.atomic import check_folder, make_folder, remove_leftovers
 from benchmark.files.checkpoints import check_fit, load_checkpoint, load_weights, newest_intact
 from benchmark.files.ownership import owned
 from benchmark.files.run_folder import (
+    JOURNAL,
     OWNER,
     POINT,
     RESULT,
@@ -187,6 +188,8 @@ def check_unused(work_dir: Path, *, overwrite: bool) -> None:
     Raises:
         UserError: it does.
     """
+    if (work_dir / JOURNAL).is_file() and not overwrite:
+        raise UserError(f"{work_dir} holds a sweep ({JOURNAL}): give another --work-dir.")
     found = run_files(work_dir)
     if found and not overwrite:
         raise UserError(

@@ -311,6 +311,36 @@ def test_pictures_of_one_name_in_two_folders_are_drawn_apart(world, tmp_path):
     assert drawn == [(255, 0, 0), (0, 0, 255)]
 
 
+def test_evaluated_pictures_of_one_name_are_drawn_apart(world, tmp_path):
+    shutil.copytree(world / "data", tmp_path / "data")
+    path = tmp_path / "data/annotations/instances_val2017.json"
+    content = json.loads(path.read_text())
+    folder = tmp_path / "data/val2017"
+    for image, name in zip(content["images"], ("a/one.jpg", "b/one.jpg", "c/one.jpg", "sheet.jpg"), strict=True):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(folder / image["file_name"], folder / name)
+        image["file_name"] = name
+    first = min(path for path in folder.glob("*.jpg") if path.name != "sheet.jpg")
+    first.unlink()  # the demo's data have four pictures in the folder itself
+    path.write_text(json.dumps(content))
+    changes = {"data_root": str(tmp_path / "data"), "work_dir": str(tmp_path / "run"), "pictures": "4", "out": None}
+    outcome = call("eval_detection", command_line("eval_detection", world, changes))
+    assert outcome.status == 0, outcome.err
+    drawn = {str(path.relative_to(tmp_path / "run/pictures")) for path in (tmp_path / "run/pictures").rglob("*.png")}
+    assert "sheet.png" in drawn and len(drawn) == 5, drawn
+
+
+@pytest.mark.parametrize("first", ["run", "sweep"])
+def test_a_run_and_a_sweep_do_not_share_a_folder(first, world, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    second, left = ("sweep", "config.py") if first == "run" else ("train", "sweep.journal")
+    (folder / left).write_text("there already")
+    outcome = call(second, command_line(second, world, {"work_dir": str(folder)}))
+    assert complaint(outcome, left) is None, outcome.err
+    assert fingerprint(folder).keys() == {left} and (folder / left).read_text() == "there already"
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -51,7 +51,7 @@ from benchmark.records.figures import FIGURES
 from benchmark.records.result import Result, read_result
 from benchmark.tasks import TASKS, Ability
 from benchmark.training.hooks import DivergedError
-from benchmark.training.plan import plan_training
+from benchmark.training.plan import check_unused, plan_training
 from benchmark.training.train import train
 
 STUDY = "sweep"
@@ -181,6 +181,7 @@ def run_sweep(sweep: Sweep) -> Result | None:
 def _check_begin(sweep: Sweep) -> None:
     """Check a training of a sweep that is about to begin, before its folder is made."""
     if not (sweep.folder / JOURNAL).is_file():
+        check_unused(sweep.folder, overwrite=False)
         options = replace(sweep.options, work_dir=sweep.folder / FINAL)
         plan_training(options, pretrained=sweep.pretrained, steps=sweep.steps, seed=sweep.seed)
 
