@@ -54,7 +54,7 @@ long: $(STAMP)   ## run the long forms of tests that have a short one in the sui
 	$(PYTEST) -m long
 
 zoo: $(STAMP)    ## test every row of the catalogue (about 5 minutes)
-	$(PYTEST) tests/backbones -m zoo
+	$(PYTEST) tests/backbones tests/measuring -m zoo
 
 kills: $(STAMP)  ## kill short trainings 20 times each and compare them with ones left alone (about 10 minutes)
 	PYTHONPATH=.:tests:dev OMP_NUM_THREADS=1 $(BIN)/python dev/kills.py --kills 20

@@ -23,14 +23,18 @@ Counts = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 def count_everything() -> dict[str, dict[str, Model | Count]]:
-    """Count every backbone, as ImageNet's classifier at its own resolution, and every config, by its name."""
-    return {
-        "backbones": {
-            name: model(name, _count(classifier_complexity(name, CATALOGUE[name].resolution)))
-            for name in list_backbones()
-        },
-        "configs": {path.stem: _count(_count_config(path)) for path in list_leaves()},
-    }
+    """Count every backbone and every config, by its name."""
+    return {"backbones": {name: count_backbone(name) for name in list_backbones()}, "configs": count_configs()}
+
+
+def count_backbone(name: str) -> Model:
+    """Count a backbone as ImageNet's classifier at its own resolution."""
+    return model(name, _count(classifier_complexity(name, CATALOGUE[name].resolution)))
+
+
+def count_configs() -> dict[str, Count]:
+    """Count every leaf of configs/, by its name."""
+    return {path.stem: _count(_count_config(path)) for path in list_leaves()}
 
 
 def differences(recorded: Counts, found: Counts) -> list[str]:

@@ -2,17 +2,36 @@
 
 import pytest
 from golden import BLOCKS, recorded_counts
+from helpers import sampled
 
-from benchmark.measuring.golden import count_everything, differences
+from backbones.catalogue import list_backbones
+from benchmark.config.names import list_leaves
+from benchmark.measuring.golden import Counts, count_backbone, count_configs, differences
 from benchmark.reporting.markers import marked
 
 
-@pytest.mark.slow
-def test_no_count_has_changed_unnoticed():
-    changed = differences(recorded_counts(), count_everything())
+def assert_as_recorded(recorded: Counts, found: Counts) -> None:
+    changed = differences(recorded, found)
     assert not changed, "counts differ from tests/golden/complexity.json; if that is meant: make golden tables\n" + (
         "\n".join(changed)
     )
+
+
+@pytest.mark.parametrize("name", sampled(list_backbones()))
+def test_no_backbones_count_has_changed_unnoticed(name):
+    recorded = {"backbones": {name: recorded_counts()["backbones"].get(name)}}
+    assert_as_recorded(recorded, {"backbones": {name: count_backbone(name)}})
+
+
+@pytest.mark.slow
+def test_no_configs_count_has_changed_unnoticed():
+    assert_as_recorded({"configs": recorded_counts()["configs"]}, {"configs": count_configs()})
+
+
+def test_every_backbone_and_config_is_recorded():
+    recorded = recorded_counts()
+    assert set(recorded["backbones"]) == set(list_backbones())
+    assert set(recorded["configs"]) == {path.stem for path in list_leaves()}
 
 
 def test_differences_name_what_changed():
