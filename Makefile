@@ -47,7 +47,7 @@ demo-finetune: $(STAMP)  ## fine-tune ImageNet's weights and random ones on gene
 test: $(STAMP)   ## run the test suite (minutes)
 	$(PYTEST)
 
-test-fast: $(STAMP) ## run the tests that take a second at most
+test-fast: $(STAMP) ## run the tests of the inner loop: none that takes seconds (about a minute)
 	$(PYTEST) -m "not slow and not zoo and not long"
 
 long: $(STAMP)   ## run the long forms of tests that have a short one in the suite

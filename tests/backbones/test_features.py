@@ -16,6 +16,8 @@ from backbones.catalogue import build_network, find_entry, list_backbones
 from backbones.errors import UserError
 from backbones.features import Backbone, feature_spec
 
+pytestmark = pytest.mark.slow
+
 TAPS = ("pyramid", "ssdlite")
 # Three sizes (height, width) in pixels for every entry, two for each of its taps.
 SIZES = {"pyramid": ((416, 608), (64, 64)), "ssdlite": ((320, 320), (64, 64))}

@@ -5,6 +5,8 @@ from torch import nn
 
 from backbones.families.rexnet import LinearBottleneck, ReXNet, linear_channels
 
+pytestmark = pytest.mark.slow
+
 WIDTHS = (0.9, 1.0, 1.3, 1.5, 2.0, 2.2, 3.0)
 # Appendix, Table A: output channels of the blocks of x1.0
 TABLE_A = [16, 27, 38, 50, 61, 72, 84, 95, 106, 117, 128, 140, 151, 162, 174, 185]

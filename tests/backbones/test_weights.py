@@ -26,6 +26,8 @@ from backbones.features import Backbone
 from backbones.tensors import file_sha256
 from backbones.weights import load_pretrained
 
+pytestmark = pytest.mark.slow
+
 SMALL = "mobilenet_v3_small"
 # ImageNet's indices for COCO's categories; ImageNet-1k has no giraffe.
 IMAGENET_INDICES = {"zebra": {340}, "elephant": {101, 385, 386}, "pizza": {963}}

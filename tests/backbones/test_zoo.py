@@ -13,6 +13,8 @@ from backbones.families import cells, classics, inception, mobile, resnet, rexne
 from backbones.features import Backbone
 from benchmark.measuring.complexity import count_macs
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = (shufflenet, classics, inception, cells, searched, rexnet_lite, resnet, mobile)
 ROWS: dict[str, Entry] = {name: entry for family in FAMILIES for name, entry in family.ROWS.items()}
 # Detectors' maps of timm's models as they are are tested with those of the whole catalogue.

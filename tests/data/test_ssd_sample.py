@@ -12,6 +12,8 @@ from benchmark.data.ssd_sample import SSDSample, cut_out
 from benchmark.data.unreadable import UnreadableImageError
 from benchmark.seeding import seed_all
 
+pytestmark = pytest.mark.slow
+
 MEAN = (124.0, 116.0, 104.0)  # RGB
 ALIKE, UNLIKE = 1e-3, 1e-6  # p values: the seeds are fixed, so each test has one answer
 

@@ -13,6 +13,8 @@ from benchmark.measuring.complexity import classifier_complexity, count_macs, de
 from benchmark.models.build import build_skeleton
 from benchmark.reporting.paper.counts import compare_complexity
 
+pytestmark = pytest.mark.slow
+
 
 def test_table_6_agrees_to_its_printed_digits():
     verdicts = {c.row["backbone"]: c.verdict for c in compare_complexity(6)}

@@ -9,6 +9,8 @@ from benchmark.config.names import list_leaves
 from benchmark.measuring.golden import Counts, count_backbone, count_configs, differences
 from benchmark.reporting.markers import marked
 
+pytestmark = pytest.mark.slow
+
 
 def assert_as_recorded(recorded: Counts, found: Counts) -> None:
     changed = differences(recorded, found)

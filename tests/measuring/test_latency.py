@@ -17,6 +17,8 @@ from benchmark.measuring.latency import Settings, describe, latency_rows, measur
 from benchmark.records.latency import Latency
 from benchmark.reporting.paper.ratios import paper_ratios
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 QUICK = Settings(threads=1, runs=3, input=(64, 64))
 

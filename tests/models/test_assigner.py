@@ -9,6 +9,8 @@ from mmengine.structures import InstanceData
 
 from benchmark.models.assigner import BatchMaxIoUAssigner, Objects
 
+pytestmark = pytest.mark.slow
+
 # On a coarse grid boxes coincide, and overlaps tie, all the time.
 coordinate = st.integers(0, 6)
 box = st.tuples(coordinate, coordinate, coordinate, coordinate).map(

@@ -19,6 +19,8 @@ from benchmark.evaluation.coco_ap import STATS
 from benchmark.training.evaluate import evaluate
 from benchmark.training.train import train
 
+pytestmark = pytest.mark.slow
+
 SIDE = 128
 BOXES = [[10.0, 12.0, 60.0, 70.0], [50.0, 40.0, 120.0, 126.0]]
 LABELS = [3, 17]

@@ -33,6 +33,8 @@ from benchmark.preflight import Depth, Preflight, Row, check_data, table_row
 from benchmark.preflight.masks import decode_counts
 from benchmark.preflight.run import check_disk, check_learning_rate, check_weights
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("cat", "dog")
 SIZE = (48, 40)  # px, width and height of the pictures
 TRAIN, VAL = "train2017", "val2017"

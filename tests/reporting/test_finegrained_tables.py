@@ -4,6 +4,8 @@ import pytest
 
 from benchmark.reporting.paper.counts import compare_complexity
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("table", "rows"), ((5, 9), (8, 12)))
 def test_tables_agree_to_their_printed_digits(table, rows):

@@ -9,6 +9,8 @@ from benchmark.reporting.paper.blocks import read_architecture, structure
 from benchmark.reporting.paper.counts import cell_rows, describe_cells
 from benchmark.reporting.paper.tables import TABLES, read_table, table_number
 
+pytestmark = pytest.mark.slow
+
 
 def test_blocks_are_read_off_modules_and_maps():
     found = read_architecture("mobilenet_v3_large")

@@ -18,6 +18,8 @@ from benchmark.reporting.leaderboard import find_runs
 from benchmark.reporting.paper.tables import read_table
 from benchmark.reporting.reproduce import Cell, State, Verdict, read_state, render, run, run_table, state_json, summary
 
+pytestmark = pytest.mark.slow
+
 SSDLITE = {"iterations": 200_000, "batch_size": 256, "pretrained": "imagenet"}
 REXNET = "ReXNet x1.0"
 

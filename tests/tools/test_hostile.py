@@ -33,6 +33,8 @@ from benchmark.preflight import check_data
 from benchmark.reporting.leaderboard import FORMATS, find_runs, make_report, render
 from benchmark.training.train import train
 
+pytestmark = pytest.mark.slow
+
 SSDLITE = CONFIGS / "ssdlite_rexnet_x1.0.py"
 WIDTH, HEIGHT = 60, 40
 BULK = settings(

@@ -29,6 +29,8 @@ from PIL import Image
 
 from benchmark.config.names import CONFIGS
 
+pytestmark = pytest.mark.slow
+
 FINETUNE, SSDLITE = (str(CONFIGS / f"{name}.py") for name in ("finetune", "ssdlite"))
 HUGE = "99999999999999999999"
 

@@ -24,6 +24,8 @@ from benchmark.training.sweep import search as module
 from benchmark.training.sweep.report import grid_table, report
 from benchmark.training.sweep.search import Grid, Sweep, make_grid, open_study, prepare_sweep, run_sweep
 
+pytestmark = pytest.mark.slow
+
 CONFIG = CONFIGS / "finetune.py"
 SMALL = (*SMALL_RUN, "auto_scale_lr.base_batch_size=6")
 
