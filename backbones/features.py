@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
-import torch
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -103,16 +102,12 @@ class Backbone(BaseModule):
         if self.init_cfg:
             super().init_weights()
         if self.pretrained:
-            load_pretrained(self.net, self._whole(), self.name, self.pretrained)
+            load_pretrained(self.net, self.name, self.pretrained)
 
     def check_weights(self) -> None:
         """Read the pretrained weights, if any were asked for, and raise a UserError if they do not fit."""
         if self.pretrained:
-            find_weights(self.net, self._whole(), self.name, self.pretrained)
-
-    def _whole(self) -> nn.Module:
-        with torch.device("meta"):
-            return build_network(self.name)
+            find_weights(self.net, self.name, self.pretrained)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map images (N, 3, H, W) to feature maps (N, channels[i], H / strides[i], W / strides[i])."""

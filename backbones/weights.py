@@ -28,20 +28,19 @@ _PREFIXES = ("backbone.net.", "backbone.")
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # of timm's repositories, the first that is there
 
 
-def load_pretrained(net: nn.Module, full: nn.Module, name: str, source: str) -> None:
+def load_pretrained(net: nn.Module, name: str, source: str) -> None:
     """Load weights into ``net``, the part of a network that a backbone uses; see ``find_weights``."""
-    state, origin, left_out = find_weights(net, full, name, source)
+    state, origin, left_out = find_weights(net, name, source)
     net.load_state_dict(state, strict=False)
     note = f"; classifier left out ({', '.join(left_out)})" if left_out else ""
     print_log(f"Pretrained weights: {origin} into {name}, {len(state)} tensors{note}.", logger="current")
 
 
-def find_weights(net: nn.Module, full: nn.Module, name: str, source: str) -> tuple[dict[str, Tensor], str, list[str]]:
+def find_weights(net: nn.Module, name: str, source: str) -> tuple[dict[str, Tensor], str, list[str]]:
     """Read weights for ``net``, and say where they come from and which keys of the classifier are left out.
 
     Args:
-        net: the network to fill, on any device; its parameters are a subset of those of ``full``.
-        full: the whole network, on any device; only its names and shapes are read.
+        net: the network to fill, on any device; its parameters are a subset of the whole network's.
         name: the backbone's name.
         source: ``imagenet`` (the first source in the backbone's entry that has weights), or a .pth or .safetensors file
             in our key layout, timm's, or the authors' own (same tensors in the same order).
@@ -54,14 +53,15 @@ def find_weights(net: nn.Module, full: nn.Module, name: str, source: str) -> tup
         state, origin = _imagenet(name, find_entry(name))
     else:
         state, origin = read_state_dict(Path(source)), source
-    expected = full.state_dict()
+    with torch.device("meta"):
+        expected = build_network(name).state_dict()
     classifier = _classifier_keys(name)
     state = _rename(state, expected, classifier)
     needed = net.state_dict()
     _check(state, needed, expected, classifier, f"{origin} into {name}")
     if broken := first_not_finite(state):
         raise UserError(f"Weights of {origin} for {name} are not finite: {broken} holds a NaN or an infinity.")
-    fits = {key for key in classifier if key in state and state[key].shape == expected[key].shape}
+    fits = {key for key in classifier if key in state and key in needed and state[key].shape == needed[key].shape}
     wanted = needed.keys() - (classifier - fits)
     return {key: state[key] for key in wanted if key in state}, origin, sorted(classifier - wanted)
 

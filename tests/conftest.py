@@ -16,22 +16,25 @@ mmcv_ops.install()  # before any test module imports a part of MMDetection
 ROOT = Path(__file__).parents[1]
 
 
+def real_pictures(name: str, inside: str) -> Path:
+    """Return the folder of a set of real pictures; the test is skipped where it, or what must be inside, is absent."""
+    variable = name.upper().replace("-", "_")
+    folder = Path(os.environ.get(variable, ROOT.parent / "shared" / name))
+    if not (folder / inside).is_dir():
+        pytest.skip(f"no real pictures: {folder} is absent (the environment's {variable} names another folder)")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def coco_mini() -> Path:
     """Folder of a few real COCO pictures with their annotations, in COCO's layout."""
-    folder = Path(os.environ.get("COCO_MINI", ROOT.parent / "shared" / "coco-mini"))
-    if not (folder / "annotations").is_dir():
-        pytest.skip(f"no real COCO pictures: {folder} is absent (the environment's COCO_MINI names another folder)")
-    return folder
+    return real_pictures("coco-mini", "annotations")
 
 
 @pytest.fixture(scope="session")
 def imagenet_mini() -> Path:
     """Folder of a few real ImageNet validation pictures, in ``val/<synset>/``."""
-    folder = Path(os.environ.get("IMAGENET_MINI", ROOT.parent / "shared" / "imagenet-mini"))
-    if not (folder / "val").is_dir():
-        pytest.skip(f"no real ImageNet pictures: {folder} is absent (the environment's IMAGENET_MINI names another)")
-    return folder
+    return real_pictures("imagenet-mini", "val")
 
 
 @pytest.fixture(scope="session")

@@ -56,16 +56,12 @@ class FineGrainedClassifier(BaseModel):
     def init_weights(self) -> None:
         """Load the pretrained weights, if any were asked for."""
         if self.pretrained:
-            load_pretrained(self.backbone, self._whole(), self.name, self.pretrained)
+            load_pretrained(self.backbone, self.name, self.pretrained)
 
     def check_weights(self) -> None:
         """Read the pretrained weights, if any were asked for, and raise a UserError if they do not fit."""
         if self.pretrained:
-            find_weights(self.backbone, self._whole(), self.name, self.pretrained)
-
-    def _whole(self) -> nn.Module:
-        with torch.device("meta"):
-            return build_network(self.name, self.num_classes)
+            find_weights(self.backbone, self.name, self.pretrained)
 
     def forward(
         self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None, mode: str = "tensor"

@@ -276,7 +276,7 @@ def _pretrained_record(cfg: Config) -> CheckpointRecord:
         raise UserError("--pretrained none: random weights are nothing to evaluate; give imagenet or a file.")
     with torch.device("meta"):
         whole = build_network(name, classes)
-    state, origin, left_out = find_weights(whole, whole, name, source)
+    state, origin, left_out = find_weights(whole, name, source)
     if left_out:
         raise UserError(
             f"Weights of {origin} have no classifier for the {classes} classes of {cfg.dataset_name} "

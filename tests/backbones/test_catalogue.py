@@ -188,7 +188,7 @@ def test_a_family_needs_no_word_about_its_classifier(add_family, tmp_path):
     source, net = build_network("toy_x1.0", 5), build_network("toy_x1.0", 3)
     torch.save(source.state_dict(), tmp_path / "toy.pth")
     before = net.fc[1].weight.clone()
-    load_pretrained(net, net, "toy_x1.0", str(tmp_path / "toy.pth"))
+    load_pretrained(net, "toy_x1.0", str(tmp_path / "toy.pth"))
     assert torch.equal(net.last.weight, source.last.weight)
     assert torch.equal(net.fc[1].weight, before)
 

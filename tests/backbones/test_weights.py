@@ -44,7 +44,7 @@ def meta_network(name: str, **kwargs) -> nn.Module:
 
 def load(net: nn.Module, name: str, source: object) -> nn.Module:
     """Load into a whole network."""
-    load_pretrained(net, net, name, str(source))
+    load_pretrained(net, name, str(source))
     return net
 
 
