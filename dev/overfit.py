@@ -78,7 +78,7 @@ def main() -> None:
     square = {"type": "Resize", "scale": (args.side, args.side), "keep_ratio": False}
     test = [{"type": "LoadImage"}, next((step for step in kept if step["type"] == "Resize"), square)]
     test.append(
-        {"type": "PackDetInputs", "meta_keys": ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")}
+        {"type": "PackSample", "meta_keys": ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")}
     )
     options = [
         f"train_dataloader.dataset.pipeline={kept}",

@@ -25,6 +25,7 @@ _UNKNOWN_RANGE = ("I", "F")  # Pillow's modes of 32-bit values
 _PLAIN = ("YCbCr", "RGB", "Gray")  # JPEG's colour spaces that libjpeg converts to RGB itself
 _ORIENTATION = 0x0112  # EXIF's tag
 _EXIF = b"Exif\0\0"  # what its part of a JPEG begins with
+_MARKER, _SCAN = 0xFF, 0xDA  # what a JPEG's segment begins with, and which of them begins the coded pixels
 # The tag's value -> how stored pixels (H, W, C) become upright.
 _TURNS: Mapping[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda stored: stored[:, ::-1],
@@ -98,7 +99,7 @@ def read_encoded(path: str, annotated: Shape | None = None) -> Encoded:
     with suppress(ValueError):
         height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
         plain_jpeg = colours in _PLAIN and height * width <= Image.MAX_IMAGE_PIXELS
-    if not plain_jpeg or _EXIF in content:
+    if not plain_jpeg or content.find(_EXIF, 0, _find_scan(content)) >= 0:
         with _open(path, BytesIO(content)) as image:
             height, width, tag = image.height, image.width, orientation_tag(image)
     turn = choose_turn(tag, (height, width), annotated)
@@ -163,6 +164,16 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):  # Pillow's conversion would cut off all values above 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return image.convert("RGB")
+
+
+def _find_scan(content: bytes) -> int:
+    """Return where the header of a JPEG ends; the file's end where its segments do not follow one another."""
+    at = 2
+    while content[at : at + 1] == bytes([_MARKER]) and at + 4 <= len(content):
+        if content[at + 1] == _SCAN:
+            return at
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return len(content)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ def register() -> None:
     with contextlib.redirect_stdout(None):  # MMDetection prints which of its optional parts are not installed
         import benchmark.data.coco
         import benchmark.data.finegrained
+        import benchmark.data.packing
         import benchmark.data.ssd_sample
         import benchmark.data.stream
         import benchmark.data.transforms

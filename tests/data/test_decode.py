@@ -143,6 +143,14 @@ def test_training_and_evaluation_load_it_so(photo, tmp_path):
         LoadImage()({"img_path": path, "height": 209, "width": 130})
 
 
+def test_a_tag_behind_long_segments_is_found(photo, tmp_path):
+    path = tagged(photo, 6, tmp_path / "a.jpg")
+    begin, rest = (tmp_path / "a.jpg").read_bytes()[:2], (tmp_path / "a.jpg").read_bytes()[2:]
+    long = b"\xff\xe2" + (60_002).to_bytes(2, "big") + b"\xff\xda" * 30_000  # looks like the end of the header
+    (tmp_path / "a.jpg").write_bytes(begin + 3 * long + rest)
+    assert read_image(path).shape == (210, 130, 3)
+
+
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0nonsense", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"])
 def test_damaged_tags_are_no_part_of_a_picture(exif, photo, tmp_path):
     path = save(photo, tmp_path / "a.jpg", exif=exif)

@@ -10,16 +10,17 @@ train_pipeline = [
     dict(type="LoadAnnotations", with_bbox=True),
     dict(type="Resize", scale=image_scale, keep_ratio=True),
     dict(type="RandomFlip", prob=0.5),
-    dict(type="PackDetInputs"),
+    dict(type="PackSample"),
 ]
 test_pipeline = [
     dict(type="LoadImage"),
     dict(type="Resize", scale=image_scale, keep_ratio=True),
-    dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
+    dict(type="PackSample", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
 ]
 train_dataloader = dict(
     batch_size=2,  # images per GPU: 16 in total on 8 GPUs
     num_workers=workers,
+    collate_fn=dict(type="collate_samples"),
     dataset=dict(filter_cfg=dict(filter_empty_gt=True, min_size=32), pipeline=train_pipeline),
 )
 val_dataloader = dict(batch_size=1, num_workers=workers, dataset=dict(pipeline=test_pipeline))

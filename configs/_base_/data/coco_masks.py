@@ -10,7 +10,7 @@ train_pipeline = [
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
     dict(type="Resize", scale=_base_.image_scale, keep_ratio=True),
     dict(type="RandomFlip", prob=0.5),
-    dict(type="PackDetInputs"),
+    dict(type="PackSample"),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_evaluator = dict(iou_types=("bbox", "segm"))

@@ -25,17 +25,17 @@ train_pipeline = [
         saturation_range=(0.5, 1.5),
         hue_delta=18,
     ),
-    dict(type="PackDetInputs"),
+    dict(type="PackSample"),
 ]
 test_pipeline = [
     dict(type="LoadImage"),
     dict(type="Resize", scale=(input_size, input_size), keep_ratio=False),
-    dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
+    dict(type="PackSample", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
 ]
 train_dataloader = dict(
     batch_size=32,  # images per GPU: 256 in total on 8 GPUs
     num_workers=workers,
-    collate_fn=dict(type="default_collate"),  # all pictures have one size: the model gets one tensor
+    collate_fn=dict(type="collate_samples", stack=True),  # all pictures have one size: the model gets one tensor
     dataset=dict(filter_cfg=dict(filter_empty_gt=True, min_size=32), pipeline=train_pipeline),
 )
 val_dataloader = dict(batch_size=32, num_workers=workers, dataset=dict(pipeline=test_pipeline))
