@@ -77,9 +77,7 @@ def main() -> None:
             step.update(size=args.side, augment=False, flip_prob=0.0)
     square = {"type": "Resize", "scale": (args.side, args.side), "keep_ratio": False}
     test = [{"type": "LoadImage"}, next((step for step in kept if step["type"] == "Resize"), square)]
-    test.append(
-        {"type": "PackSample", "meta_keys": ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")}
-    )
+    test.append({"type": "PackSample", "meta_keys": ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")})
     options = [
         f"train_dataloader.dataset.pipeline={kept}",
         f"val_dataloader.dataset.pipeline={test}",

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -34,6 +35,7 @@ REPORT = Path(__file__).parents[1] / "docs/performance.md"
 STOCK_MEAN = (123.675, 116.28, 103.53)  # RGB
 # Of an evaluation: images, boxes found, objects, classes.
 EVALUATION = (2_500, 250_000, 18_000, 80)
+_BACKGROUND = 6.4  # a logit
 QUICK_EVALUATION = (250, 25_000, 1_800, 80)
 
 
@@ -113,10 +115,12 @@ def main() -> None:
         root = args.pictures or make_pictures(Path(folder))
         rows = [
             *samples(root, rounds),
+            between_processes(root),
             *operators(),
             optimizer(rounds),
             *start(Path(folder)),
             evaluation(Path(folder), QUICK_EVALUATION if args.quick else EVALUATION, rounds),
+            beside_the_network(Path(folder), root),
         ]
     text = "\n".join(report(rows, "real pictures" if args.pictures else "generated pictures"))
     print(text)
@@ -182,7 +186,7 @@ def make_pictures(folder: Path) -> Path:
     """Generate a data set with JPEGs of COCO's size."""
     from benchmark.data.demo.pictures import make_demo_data
 
-    return make_demo_data(folder / "demo", train_images=64, val_images=2)
+    return make_demo_data(folder / "demo", train_images=64, val_images=64)
 
 
 def samples(root: Path, rounds: int) -> list[Row]:
@@ -249,6 +253,27 @@ def run_all(pipeline: Callable[[dict], dict], infos: Sequence[dict]) -> None:
         pipeline(copy.deepcopy(info))
 
 
+def between_processes(root: Path) -> Row:
+    """Compare what a batch costs the main process that data-loading ones make: samples in one piece, and as objects."""
+    from mmengine.dataset import default_collate
+    from torch.utils.data import DataLoader
+
+    from benchmark.data.packing import collate_samples
+
+    pipeline, infos = training_set("ssdlite", root)
+    made = [pipeline(copy.deepcopy(info)) for info in infos] * (1600 // len(infos))
+
+    def receive(collate: Callable[..., Any]) -> None:
+        for _ in DataLoader(made, batch_size=32, num_workers=2, collate_fn=collate):  # type: ignore[arg-type]
+            pass
+
+    ours, theirs = alternate(
+        3, partial(receive, partial(collate_samples, stack=True)), partial(receive, default_collate)
+    )
+    batches = len(made) / 32
+    return Row("receiving 32 samples from a process", 1000 * ours / batches, 1000 * theirs / batches, "ms")
+
+
 def operators() -> list[Row]:
     """Count the operators of SSDLite's training step; theirs is the same step with MMDetection's targets."""
     rows = []
@@ -301,7 +326,7 @@ def count_step(batch: int, *, stock: bool) -> int:
     return counter.count
 
 
-def ssdlite(*, stock: bool) -> Any:
+def ssdlite(*, stock: bool, classes: int = 80) -> Any:
     """Build SSDLite + ReXNet x1.0; with MMDetection's assigner, sampler and loop over images if ``stock``."""
     import torch
     from mmdet.models.task_modules.samplers import PseudoSampler
@@ -314,6 +339,7 @@ def ssdlite(*, stock: bool) -> Any:
 
     cfg = load_config(CONFIGS / "ssdlite_rexnet_x1.0.py", pretrained="none")
     complete_model(cfg)
+    cfg.model.bbox_head.num_classes = classes
     model = build_model(cfg)
     if not stock:
         return model
@@ -428,6 +454,57 @@ def evaluation(folder: Path, size: tuple[int, int, int, int], rounds: int) -> Ro
     figures, _ = coco_ap(truth, detections)
     assert figures == {name: 100 * stats[place] for name, place in STATS.items()}, (figures, stats)
     return Row(f"COCO's AP of {size[1]:,} boxes", ours, seconds, "s", target=1 / 60)
+
+
+def beside_the_network(folder: Path, root: Path) -> Row:
+    """Measure an evaluation of SSDLite at batch 32 but for its network: loading, boxes, NMS, gathering, AP, writing.
+
+    The weights are random, with class biases by which some 900 boxes of a COCO picture reach the NMS.
+    """
+    import torch
+
+    from benchmark.cli import Options
+    from benchmark.config.names import CONFIGS
+    from benchmark.models.ssdlite import SSDLite, SSDLiteHead
+    from benchmark.training.evaluate import evaluate
+    from benchmark.training.runner import BenchmarkRunner
+
+    content = json.loads((root / "annotations/instances_train2017.json").read_bytes())
+    names = [category["name"] for category in content["categories"]]
+    classes = len(names)
+    config = CONFIGS / "ssdlite_rexnet_x1.0.py"
+    sets = [f"{split}_dataloader.dataset.metainfo.classes={names}" for split in ("train", "val")]
+    overrides = [*sets, f"model.bbox_head.num_classes={classes}", "val_dataloader.num_workers=0"]
+    model = ssdlite(stock=False, classes=classes)
+    for conv in model.bbox_head.cls_convs:
+        torch.nn.init.normal_(conv[-1].bias)
+        conv[-1].bias.data[classes :: classes + 1] = _BACKGROUND
+    torch.save({"state_dict": model.state_dict()}, folder / "weights.pth")
+    seconds = {"network": 0.0, "begin": 0.0}
+
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any) -> Any:
+            begin = time.process_time()
+            result = function(*args)
+            seconds["network"] += time.process_time() - begin
+            return result
+
+        return run
+
+    def val(runner: BenchmarkRunner) -> Any:
+        seconds["begin"] = time.process_time()
+        return super(BenchmarkRunner, runner).val()
+
+    with (
+        patch.object(SSDLite, "extract_feat", timed(SSDLite.extract_feat)),
+        patch.object(SSDLiteHead, "forward", timed(SSDLiteHead.forward)),
+        patch.object(BenchmarkRunner, "val", val),
+        contextlib.redirect_stdout(None),
+    ):
+        options = Options(config, cfg_options=overrides, data_root=root, work_dir=folder / "evaluation")
+        evaluate(options, folder / "weights.pth", tool="eval_detection.py")
+    beside = time.process_time() - seconds["begin"] - seconds["network"]
+    return Row("an evaluation beside its network", 100 * beside / seconds["network"], None, "%", limit=20)
 
 
 def make_boxes(folder: Path, images: int, boxes: int, objects: int, classes: int) -> tuple[Path, list[dict]]:
