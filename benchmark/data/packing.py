@@ -33,7 +33,7 @@ def _as_planes(image: np.ndarray) -> np.ndarray:
     return planes.transpose(1, 2, 0)
 
 
-@FUNCTIONS.register_module()
+@FUNCTIONS.register_module()  # type: ignore[untyped-decorator]  # MMEngine gives it no types
 def collate_samples(batch: Sequence[dict[str, Any]], stack: bool = False) -> dict[str, Any]:
     """Make a batch of ``inputs`` and ``data_samples``, which another process receives as a plain list.
 

@@ -1,6 +1,6 @@
 """How sure an AP is: bootstrap intervals over images, and the paired comparison of two runs on the same images.
 
-A resample draws as many images as the data set has, with replacement. pycocotools matches detections to objects once;
+A resample draws as many images as the data set has, with replacement. hotcoco matches detections to objects once;
 a resample only weighs each image by how often it was drawn. The intervals therefore cover the choice of images, not of
 training seeds.
 
@@ -9,20 +9,19 @@ Methods and their Application, 1997, section 2.4). AP's interpolation takes a ma
 objects, and a resample's AP higher still: percentile intervals move away from the truth, basic ones towards it.
 """
 
-import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval, Params
+from hotcoco import COCO, COCOeval
+from pycocotools import mask as mask_codec
 
 from backbones.errors import UserError
 from benchmark.console import track_progress
-from benchmark.data.annotations import check_ids
+from benchmark.data.annotations import check_ids, read_annotations
+from benchmark.evaluation.coco_ap import as_results
 from benchmark.records.figures import IouType
 
 LEVEL = 95  # percent
@@ -35,7 +34,8 @@ FIGURES = {
     "APm": ("medium", slice(None)),
     "APl": ("large", slice(None)),
 }
-_RECALLS = Params("bbox").recThrs
+_RECALLS = np.linspace(0, 1, 101)
+_MOST = 100  # detections of an image and a category that count
 _CHUNK = 32  # resamples at once
 
 
@@ -71,6 +71,31 @@ class Matches:
 
     image_ids: tuple[int, ...]
     areas: dict[str, tuple[Category, ...]]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Detections in arrays (N,): the index of each one's image, its category's id, score, and area in pixels."""
+
+    images: np.ndarray
+    categories: np.ndarray
+    scores: np.ndarray
+    areas: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Outcomes:
+    """What became of detections within an area range.
+
+    Attributes:
+        matched: (thresholds, N) of bool.
+        ignored: likewise, those that neither count as found nor as false.
+        objects: category's id -> the image's id of each object to find.
+    """
+
+    matched: np.ndarray
+    ignored: np.ndarray
+    objects: dict[int, list[int]]
 
 
 @dataclass(frozen=True)
@@ -110,19 +135,21 @@ def match(annotations: Path, detections: Sequence[Mapping[str, Any]], iou_type: 
     Raises:
         UserError: a detection on an image, or of a category, that the annotations do not have.
     """
-    truth = _read_truth(annotations)
-    check_ids(annotations, truth.dataset, detections)
-    with contextlib.redirect_stdout(None):  # pycocotools tells what it does
-        results = _load_results(truth, detections, iou_type)
-    by_category: dict[int, list[Any]] = {category: [] for category in sorted(truth.getCatIds())}
-    for detection in results.dataset["annotations"]:
-        by_category[detection["category_id"]].append(detection)
-    categories = [
-        _match_category(truth, results, own, category, iou_type)
-        for category, own in track_progress(by_category.items(), "matching", total=len(by_category))
-    ]
-    areas = {name: tuple(category[name] for category in categories) for name in Params(iou_type).areaRngLbl}
-    return Matches(tuple(sorted(truth.getImgIds())), areas)
+    content = read_annotations(annotations)
+    check_ids(annotations, content, detections)
+    image_ids = np.array(sorted(image["id"] for image in content["images"]))
+    found = _Found(
+        images=np.searchsorted(image_ids, [detection["image_id"] for detection in detections]),
+        categories=np.array([detection["category_id"] for detection in detections]),
+        scores=np.array([detection["score"] for detection in detections], dtype=float),
+        areas=np.array([_area(detection, iou_type) for detection in detections]),
+    )
+    ids = sorted({category["id"] for category in content["categories"]})
+    areas = {
+        name: _match_area(found, outcomes, image_ids, ids)
+        for name, outcomes in _outcomes(content, detections, found, iou_type).items()
+    }
+    return Matches(tuple(image_ids.tolist()), areas)
 
 
 def average_precision(matches: Matches, weights: np.ndarray | None = None) -> dict[str, float | None]:
@@ -233,56 +260,55 @@ def _interpolated_ap(curve: Curve, weights: np.ndarray, objects: np.ndarray) -> 
     return (envelope * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(_RECALLS)
 
 
-def _read_truth(annotations: Path) -> COCO:
-    truth = COCO()
-    truth.dataset = json.loads(annotations.read_bytes())
-    for number, annotation in enumerate(truth.dataset["annotations"], start=1):
-        annotation["id"] = number  # pycocotools takes a match with object 0 for none
-    with contextlib.redirect_stdout(None):
-        truth.createIndex()
-    return truth
+def _area(detection: Mapping[str, Any], iou_type: IouType) -> float:
+    """Return a detection's area in pixels."""
+    return float(mask_codec.area(detection["segmentation"]) if iou_type == "segm" else np.prod(detection["bbox"][2:]))
 
 
-def _load_results(truth: COCO, detections: Sequence[Mapping[str, Any]], iou_type: IouType) -> COCO:
-    if not detections:
-        results = COCO()
-        results.dataset = {**truth.dataset, "annotations": []}
-        results.createIndex()
-        return results
-    # With its box beside it, pycocotools would give a mask the box's area.
-    keys = ("image_id", "category_id", "score", {"bbox": "bbox", "segm": "segmentation"}[iou_type])
-    return truth.loadRes([{key: detection[key] for key in keys} for detection in detections])
+def _outcomes(
+    content: Mapping[str, Any], detections: Sequence[Mapping[str, Any]], found: _Found, iou_type: IouType
+) -> dict[str, _Outcomes]:
+    """Match all detections, once an area range.
 
-
-def _match_category(
-    truth: COCO, results: COCO, detections: Sequence[Mapping[str, Any]], category: int, iou_type: IouType
-) -> dict[str, Category]:
-    """Match a category's detections, in every area range."""
+    Where a category has no object on an image there is nothing to match; most pairs of image and category are so.
+    """
+    occupied = {(each["image_id"], each["category_id"]) for each in content["annotations"]}
+    rivals = [i for i, each in enumerate(detections) if (each["image_id"], each["category_id"]) in occupied]
+    truth = COCO(content)
+    results = truth.load_res(as_results([detections[i] for i in rivals], iou_type))
     evaluation = COCOeval(truth, results, iou_type)
-    params = evaluation.params
-    image_ids = params.imgIds
-    # Where there is no object there is nothing to match; most pairs of image and category are so.
-    params.catIds, params.imgIds = [category], sorted(truth.getImgIds(catIds=[category]))
-    with contextlib.redirect_stdout(None):
-        evaluation.evaluate()
-    images = np.searchsorted(image_ids, [detection["image_id"] for detection in detections])
-    ranked = np.lexsort((images, [-detection["score"] for detection in detections]))  # stable, as pycocotools sorts
-    ranked = ranked[_first_of_each(images[ranked], params.maxDets[-1])]
-    areas = np.array([detections[i]["area"] for i in ranked])
-    column = {detections[i]["id"]: place for place, i in enumerate(ranked)}
-    matched = {}
-    for index, (name, (low, high)) in enumerate(zip(params.areaRngLbl, params.areaRng, strict=True)):
-        pairs = evaluation.evalImgs[index * len(params.imgIds) : (index + 1) * len(params.imgIds)]
-        found = np.zeros((len(params.iouThrs), len(ranked)), dtype=bool)
-        ignored = np.tile((areas < low) | (areas > high), (len(params.iouThrs), 1))
-        columns = [column[i] for pair in pairs for i in pair["dtIds"]]
-        if columns:
-            found[:, columns] = np.concatenate([pair["dtMatches"] for pair in pairs], axis=1) > 0
-            ignored[:, columns] = np.concatenate([pair["dtIgnore"] for pair in pairs], axis=1)
-        objects = [pair["image_id"] for pair in pairs for ignore in pair["gtIgnore"] if not ignore]
-        curves = [_curve(images[ranked], *masks) for masks in zip(found, ignored, strict=True)]
-        matched[name] = Category(np.searchsorted(image_ids, objects), tuple(curves))
-    return matched
+    evaluation.evaluate()
+    pairs: dict[tuple[float, ...], list[dict[str, Any]]] = {}
+    for pair in evaluation.eval_imgs:
+        pairs.setdefault(tuple(pair["aRng"]), []).append(pair)
+    params, outcomes = evaluation.params, {}
+    for name, (low, high) in zip(params.area_rng_lbl, params.area_rng, strict=True):
+        own = pairs.get((low, high), [])
+        matched = np.zeros((len(params.iou_thrs), len(detections)), dtype=bool)
+        ignored = np.tile((found.areas < low) | (found.areas > high), (len(params.iou_thrs), 1))
+        columns = np.array(rivals, dtype=int)[[number - 1 for pair in own for number in pair["dtIds"]]]
+        if columns.size:
+            matched[:, columns] = np.concatenate([pair["dtMatched"] for pair in own], axis=1)
+            ignored[:, columns] = np.concatenate([pair["dtIgnore"] for pair in own], axis=1)
+        objects: dict[int, list[int]] = {}
+        for pair in own:
+            objects.setdefault(pair["category_id"], []).extend([pair["image_id"]] * pair["gtIgnore"].count(False))
+        outcomes[name] = _Outcomes(matched, ignored, objects)
+    return outcomes
+
+
+def _match_area(found: _Found, outcomes: _Outcomes, image_ids: np.ndarray, ids: Sequence[int]) -> tuple[Category, ...]:
+    """Return the categories of these ids within an area range."""
+    categories = []
+    for number in ids:
+        own = np.flatnonzero(found.categories == number)
+        # Stable, as pycocotools sorts: the best score first, then by image.
+        ranked = own[np.lexsort((found.images[own], -found.scores[own]))]
+        ranked = ranked[_first_of_each(found.images[ranked], _MOST)]
+        masks = zip(outcomes.matched[:, ranked], outcomes.ignored[:, ranked], strict=True)
+        curves = tuple(_curve(found.images[ranked], *pair) for pair in masks)
+        categories.append(Category(np.searchsorted(image_ids, outcomes.objects.get(number, [])), curves))
+    return tuple(categories)
 
 
 def _curve(images: np.ndarray, found: np.ndarray, ignored: np.ndarray) -> Curve:

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -58,7 +58,7 @@ def coco_ap(
     check_ids(annotations, content, detections)
     names = {category["id"]: category["name"] for category in content["categories"]}
     truth = COCO(content)
-    evaluation = COCOeval(truth, truth.load_res(_results(detections, iou_type)), iou_type)
+    evaluation = COCOeval(truth, truth.load_res(as_results(detections, iou_type)), iou_type)
     evaluation.evaluate()
     evaluation.accumulate()
     with contextlib.redirect_stdout(None):
@@ -69,8 +69,8 @@ def coco_ap(
     return {name: _percent(evaluation.stats[place]) for name, place in STATS.items()}, classes
 
 
-def _results(detections: Sequence[Detection], iou_type: IouType) -> np.ndarray | list[Detection]:
-    """Return detections as hotcoco reads them fastest."""
+def as_results(detections: Sequence[Mapping[str, Any]], iou_type: IouType) -> np.ndarray | list[Detection]:
+    """Return detections, in COCO's results format, as hotcoco reads them fastest."""
     if iou_type == "segm":  # without the box: COCO's reader would take the mask's area from it
         return [{key: d[key] for key in ("image_id", "category_id", "score", "segmentation")} for d in detections]
     rows = np.empty((len(detections), 7))
