@@ -182,6 +182,12 @@ def add_batch_size(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the precision that a model runs in."""
+    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
+    parser.add_argument("--slow-ok", action="store_true", help="take bf16 also on a CPU without instructions for it")
+
+
 def config_parser(description: str, *, checkpoint: bool) -> Parser:
     """Return a parser with the options of every tool that runs a config."""
     parser = Parser(description)
@@ -195,8 +201,7 @@ def config_parser(description: str, *, checkpoint: bool) -> Parser:
     parser.add_argument(
         "--allow-partial", action="store_true", help="accept fewer images than the official ones; results say so"
     )
-    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
-    parser.add_argument("--slow-ok", action="store_true", help="take bf16 also on a CPU without instructions for it")
+    add_precision(parser)
     parser.add_argument("--launcher", choices=("auto", "none", "pytorch", "slurm"), default="auto")
     parser.add_argument("--local-rank", type=int, help=argparse.SUPPRESS)
     return parser

@@ -106,5 +106,6 @@ TASKS = {
         figures=("top1", "top5", "real"),
         data="ImageNet",
         demo="demo/imagenet.py",
+        fixed_shapes=True,
     ),
 }

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, Literal
 
-from benchmark.cli import Parser, add_config_choices, run, whole_number
+from benchmark.cli import Parser, add_config_choices, add_precision, run, whole_number
 from benchmark.reporting.paper.tables import PAIRED_TABLE
 
 
@@ -27,7 +27,7 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--threads", type=whole_number(1, 4096), metavar="N", help="of the CPU (default: PyTorch's choice)"
     )
-    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
+    add_precision(parser)
     parser.add_argument("--memory-format", choices=("channels_last", "contiguous_format"), default="channels_last")
     parser.add_argument("--compile", action="store_true", help="by torch.compile")
     parser.add_argument("--fold-bn", action="store_true", help="fold batch normalisation into convolutions")

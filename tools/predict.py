@@ -3,7 +3,16 @@
 import sys
 from pathlib import Path
 
-from benchmark.cli import Parser, add_batch_size, add_config_changes, add_data_root, number, pop_options, run
+from benchmark.cli import (
+    Parser,
+    add_batch_size,
+    add_config_changes,
+    add_data_root,
+    add_precision,
+    number,
+    pop_options,
+    run,
+)
 
 
 def make_parser() -> Parser:
@@ -22,7 +31,7 @@ def make_parser() -> Parser:
     )
     add_batch_size(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
+    add_precision(parser)
     add_config_changes(parser)
     add_data_root(parser)
     return parser

@@ -266,7 +266,7 @@ def _area(detection: Mapping[str, Any], iou_type: IouType) -> float:
 
 
 def _outcomes(
-    content: Mapping[str, Any], detections: Sequence[Mapping[str, Any]], found: _Found, iou_type: IouType
+    content: dict[str, Any], detections: Sequence[Mapping[str, Any]], found: _Found, iou_type: IouType
 ) -> dict[str, _Outcomes]:
     """Match all detections, once an area range.
 
@@ -279,7 +279,7 @@ def _outcomes(
     evaluation = COCOeval(truth, results, iou_type)
     evaluation.evaluate()
     pairs: dict[tuple[float, ...], list[dict[str, Any]]] = {}
-    for pair in evaluation.eval_imgs:
+    for pair in filter(None, evaluation.eval_imgs):
         pairs.setdefault(tuple(pair["aRng"]), []).append(pair)
     params, outcomes = evaluation.params, {}
     for name, (low, high) in zip(params.area_rng_lbl, params.area_rng, strict=True):

@@ -26,7 +26,7 @@ from benchmark.data.decode import UnreadableImageError, read_image
 from benchmark.files.atomic import check_folder, make_folder, write_atomically
 from benchmark.files.checkpoints import fill, load_weights
 from benchmark.models.build import build_model
-from benchmark.models.precision import autocast, check_precision
+from benchmark.models.precision import autocast, check_speed
 from benchmark.tasks import TASKS, Ability
 from benchmark.training.registration import register
 
@@ -129,7 +129,7 @@ def predict(
         raise UserError(f"--score-threshold takes a score in 0..1, found {score_threshold}.")
     if cfg.val_dataloader.batch_size < 1:
         raise UserError(f"--batch-size takes a number of pictures from 1, found {cfg.val_dataloader.batch_size}.")
-    device = check_precision(options.precision, None if device == "auto" else device)
+    device = check_speed(options.precision, slow_ok=options.slow_ok, device=None if device == "auto" else device)
     _check_out(source, out)
     if options.data_root and not options.data_root.is_dir():
         raise UserError(f"Data folder not found: {options.data_root}. Leave --data-root out, or give another one.")

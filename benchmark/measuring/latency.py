@@ -24,7 +24,7 @@ from benchmark.measuring.complexity import PROPOSALS, count_input
 from benchmark.measuring.energy import nvml_joules, rapl_joules
 from benchmark.measuring.folding import fold_batch_norm
 from benchmark.models.build import build_model
-from benchmark.models.precision import autocast, check_precision
+from benchmark.models.precision import autocast, check_speed
 from benchmark.records.latency import Latency, Ratio, Timed
 from benchmark.tasks import TASKS
 
@@ -51,6 +51,7 @@ class Settings:
         device: ``cpu`` or ``cuda``.
         threads: of the CPU; None for PyTorch's choice.
         precision: a key of ``PRECISIONS``, by autocast as in evaluation.
+        slow_ok: take bf16 also on a CPU without instructions for it.
         memory_format: a key of ``MEMORY_FORMATS``.
         compile: by torch.compile.
         fold_bn: fold batch normalisation into the convolutions before it.
@@ -64,6 +65,7 @@ class Settings:
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int | None = None
     precision: str = "fp32"
+    slow_ok: bool = False
     memory_format: str = "channels_last"
     compile: bool = False
     fold_bn: bool = False
@@ -194,7 +196,7 @@ def _check(settings: Settings) -> None:
         value = getattr(settings, name)
         if value is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} takes a number from 1, found {value}.")
-    check_precision(settings.precision, settings.device)
+    check_speed(settings.precision, slow_ok=settings.slow_ok, device=settings.device)
 
 
 def _shape(images: Tensor) -> tuple[int, int, int, int]:

@@ -31,20 +31,21 @@ def check_precision(precision: str, device: str | None = None) -> torch.device:
     return device
 
 
-def check_speed(precision: str, *, slow_ok: bool, device: str | None = None) -> None:
-    """Check that a precision is not much slower than fp32 on a device; the rest as in ``check_precision``.
+def check_speed(precision: str, *, slow_ok: bool, device: str | None = None) -> torch.device:
+    """Check that a precision is not much slower than fp32 on a device, and return it as ``check_precision`` does.
 
     Raises:
         UserError: bf16 on a CPU that has no instructions for it, unless ``slow_ok``; or ``slow_ok`` without bf16.
     """
     if slow_ok and precision != "bf16":
         raise UserError(f"--slow-ok is for --precision bf16, found {precision}: leave it out.")
-    on_cpu = check_precision(precision, device).type == "cpu"
-    if precision == "bf16" and on_cpu and not slow_ok and not _is_bf16_fast():
+    found = check_precision(precision, device)
+    if precision == "bf16" and found.type == "cpu" and not slow_ok and not _is_bf16_fast():
         raise UserError(
             "This CPU has no instructions for bf16, which is some ten times slower here than fp32: give "
             "--precision bf16 --slow-ok to take it nonetheless, or --precision fp32."
         )
+    return found
 
 
 def _is_bf16_fast() -> bool:

@@ -66,7 +66,7 @@ class FiniteLossHook(Hook):
         assert outputs is not None  # MMEngine hands on what the model's step gives
         names = ("loss", *(name for name in outputs if name != "loss"))
         losses = torch.stack([outputs[name].detach().float() for name in names])
-        values, arrived = _send_to_host(losses)
+        values, arrived = send_to_host(losses)
         paths = [sample.img_path for sample in data_batch["data_samples"]]
         self._pending.append(_Losses(runner.iter + 1, names, values, arrived, paths))
         is_logged = self.every_n_train_iters(runner, runner.log_processor.window_size)
@@ -105,8 +105,8 @@ class FiniteLossHook(Hook):
                 runner.message_hub.update_scalar(f"train/{name}", value)
 
 
-def _send_to_host(values: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.Event | None]:
-    """Copy a tensor to pinned memory without waiting; the event says when it is there."""
+def send_to_host(values: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.Event | None]:
+    """Copy a tensor to pinned memory without waiting; the event says when it is there, None that it is there now."""
     if values.device.type != "cuda":
         return values, None
     copy, event = values.to("cpu", non_blocking=True), torch.cuda.Event()

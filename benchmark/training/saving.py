@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from benchmark.files.atomic import write_atomically
 from benchmark.files.run_folder import BEST, checkpoint_path, list_checkpoints
 from benchmark.records.figures import FIGURES
 from benchmark.tasks import TASKS
+from benchmark.training.hooks import send_to_host
 from benchmark.training.signals import StoppedError
 
 _MINUTES = re.compile(r"(\d+(?:\.\d+)?)m(?:in)?")
@@ -56,6 +58,7 @@ class AtomicCheckpointHook(Hook):
             raise UserError(f"--keep takes a number of checkpoints from 1, found {keep}.")
         self._iterations, self._seconds = parse_interval(interval)
         self._keep = keep
+        self._agreement = Agreement()
 
     def before_train(self, runner: Runner) -> None:
         """Start the clock."""
@@ -65,7 +68,7 @@ class AtomicCheckpointHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """Save when the interval or the training is over, and stop upon a signal to any of the processes."""
-        done, stop = runner.iter + 1, _agree(runner.stop_signals.received)
+        done, stop = runner.iter + 1, self._agreement.reach(runner.stop_signals.received)
         if stop or done == runner.max_iters or self._is_due(done):
             self._save(runner, done)
         if stop:
@@ -135,13 +138,30 @@ class AtomicCheckpointHook(Hook):
         )
 
 
-def _agree(number: int) -> int:
-    """Return the highest of all processes' numbers."""
-    if not dist.is_distributed():
-        return number
-    shared = torch.tensor(number)
-    dist.all_reduce(shared, op="max")
-    return int(shared)
+class Agreement:
+    """The highest of all processes' numbers, the same on all of them.
+
+    It is that of ``lag`` calls ago where GPUs exchange it: nothing then waits for them. All processes must call alike.
+    """
+
+    def __init__(self, lag: int = 5) -> None:
+        self._lag = lag
+        self._pending: deque[tuple[torch.Tensor, torch.cuda.Event | None]] = deque()
+
+    def reach(self, number: int) -> int:
+        """Say this process's number, and return what all have agreed on; 0 while nothing has arrived."""
+        if not dist.is_distributed():
+            return number
+        shared = torch.full((), number, device=dist.get_comm_device())
+        torch.distributed.all_reduce(shared, op=torch.distributed.ReduceOp.MAX)
+        self._pending.append(send_to_host(shared))
+        value, arrived = self._pending[0]
+        if arrived is not None:
+            if len(self._pending) <= self._lag:
+                return 0
+            arrived.synchronize()
+        self._pending.popleft()
+        return int(value)
 
 
 def _stop(runner: Runner, number: int, done: int) -> None:

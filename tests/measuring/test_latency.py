@@ -188,6 +188,7 @@ def test_prediction_includes_postprocessing():
         (Settings(precision="fp16"), "fp16 needs a GPU"),
         (Settings(runs=0), "--runs takes a number from 1, found 0"),
         (Settings(batch_size=-1), "--batch-size takes a number from 1"),
+        (Settings(slow_ok=True), "--slow-ok is for --precision bf16"),
     ],
 )
 def test_settings_that_cannot_be(settings, message):

@@ -5,6 +5,8 @@ import pytest
 from backbones.errors import UserError
 from benchmark.cli import Options
 from benchmark.config.names import CONFIGS
+from benchmark.inference.predict import predict
+from benchmark.measuring.latency import Settings, measure
 from benchmark.models import precision
 from benchmark.models.precision import check_speed
 from benchmark.training.plan import plan_training
@@ -41,3 +43,14 @@ def test_a_training_is_refused_before_its_folder_is_made(without_bf16, demo_data
     with pytest.raises(UserError, match=words):
         plan_training(options)
     assert not (tmp_path / "run").exists()
+
+
+def test_so_are_a_prediction_and_a_measurement(without_bf16, demo_data, tmp_path):
+    with pytest.raises(UserError, match=r"no instructions for bf16.*--slow-ok"):
+        measure(["mobilenet_v3_small"], Settings(precision="bf16"))
+    options = Options(CONFIGS / "ssdlite_rexnet_x1.0.py", demo=True, precision="bf16")
+    with pytest.raises(UserError, match=r"no instructions for bf16.*--slow-ok"):
+        predict(
+            options, tmp_path / "none.pth", demo_data / "val2017", tmp_path / "out", score_threshold=0.3, device="cpu"
+        )
+    assert not (tmp_path / "out").exists()

@@ -5,9 +5,13 @@ import subprocess
 import sys
 
 import pytest
-from helpers import REPOSITORY
+from helpers import REPOSITORY, SMALL, call_tool
 
+from benchmark.cli import Options
+from benchmark.config.names import CONFIGS
 from benchmark.tasks import TASKS
+from benchmark.training import machine, train
+from benchmark.training.runner import BenchmarkRunner
 
 # Page faults of the second time that as much memory is taken, written and freed.
 FAULTS = """
@@ -57,4 +61,25 @@ def test_threads_sleep_unless_the_environment_says_otherwise():
 
 
 def test_the_tasks_on_fixed_shapes():
-    assert {name for name, task in TASKS.items() if task.fixed_shapes} == {"ssdlite", "finegrained"}
+    assert {name for name, task in TASKS.items() if task.fixed_shapes} == {"ssdlite", "finegrained", "imagenet"}
+
+
+@pytest.mark.parametrize(("config", "keeps"), [("ssdlite_rexnet_x1.0.py", True), ("faster_rcnn_rexnet_x1.0.py", False)])
+def test_a_training_keeps_memory_where_shapes_are_fixed(config, keeps, demo_data, tmp_path, monkeypatch):
+    called = []
+    monkeypatch.setattr(train, "keep_memory", lambda: called.append("keep"))
+    monkeypatch.setattr(BenchmarkRunner, "train", lambda runner: called.append("train"))
+    monkeypatch.setattr("benchmark.training.outcome.finish", lambda *args, **options: called.append("finish"))
+    monkeypatch.setattr(train, "_training_record", lambda *args: None)
+    sizes = [f"{split}_images={count}" for split, count in (("train", 16), ("val", 6))]
+    small = SMALL if keeps else []
+    options = Options(CONFIGS / config, tmp_path, [*small, *sizes], data_root=demo_data, demo=True)
+    train.train(options, pretrained="none")
+    assert called == [*(["keep"] if keeps else []), "train", "finish"]
+
+
+def test_the_tool_lets_threads_sleep_before_all_else(monkeypatch):
+    called = []
+    monkeypatch.setattr(machine, "let_threads_sleep", lambda: called.append("sleep"))
+    assert call_tool("train.py", "nothing.py").returncode != 0
+    assert called == ["sleep"]
