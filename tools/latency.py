@@ -1,10 +1,15 @@
-"""Time models side by side: median, 95th percentile, throughput, and ratios to the first, in interleaved rounds."""
+"""Time models or training steps side by side: median, 95th percentile, images/s, ratios to the first, in rounds."""
 
+import argparse
 import dataclasses
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from benchmark.cli import Parser, add_config_choices, add_precision, run, whole_number
+from benchmark.cli import Options, Parser, add_config_choices, add_data_root, add_precision, run, whole_number
 from benchmark.reporting.paper.tables import PAIRED_TABLE
+
+if TYPE_CHECKING:
+    from benchmark.records.latency import LoaderRate
 
 
 def make_parser() -> Parser:
@@ -14,7 +19,11 @@ def make_parser() -> Parser:
     add_config_choices(parser)
     parser.add_argument("--table", type=int, choices=(PAIRED_TABLE,), help="the networks of the paper's table instead")
     parser.add_argument(
-        "--batch-size", type=whole_number(1), nargs="+", metavar="N", help="default: 1; for a table the paper's"
+        "--batch-size",
+        type=whole_number(1),
+        nargs="+",
+        metavar="N",
+        help="default: 1; for a table the paper's, for training 8",
     )
     parser.add_argument(
         "--input",
@@ -32,6 +41,12 @@ def make_parser() -> Parser:
     parser.add_argument("--compile", action="store_true", help="by torch.compile")
     parser.add_argument("--fold-bn", action="store_true", help="fold batch normalisation into convolutions")
     parser.add_argument("--with-postprocessing", action="store_true", help="time detectors with box decoding and NMS")
+    parser.add_argument("--training", action="store_true", help="time configs' training steps")
+    parser.add_argument(
+        "--loader", action="store_true", help="with --training: time the data alone, and say which is the limit"
+    )
+    add_data_root(parser)
+    parser.add_argument("--demo", action="store_true", help="--loader: generated data")
     parser.add_argument("--runs", type=whole_number(1), default=50, metavar="N", help="timed rounds")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
@@ -47,6 +62,17 @@ def main() -> None:
         parser.error("--input takes height and width, or one side")
     if (args.backbone or args.dataset) and not any(model.endswith(".py") for model in args.models):
         parser.error("--backbone and --dataset belong to a CONFIG")
+    if args.training and not all(model.endswith(".py") for model in args.models or [""]):
+        parser.error("--training takes CONFIGs")
+    if args.loader and not args.training:
+        parser.error("--loader belongs to --training")
+    if (args.demo or args.data_root) and not args.loader:
+        parser.error("--demo and --data-root belong to --loader")
+
+    from benchmark.training.machine import let_threads_sleep
+
+    if args.training:
+        let_threads_sleep()  # as trainings do
 
     from tabulate import tabulate
     from torch.cuda import is_available
@@ -68,23 +94,48 @@ def main() -> None:
             devices = ["cpu", "cuda"]
     measured = []
     for device in devices:
-        default = 64 if args.table and device == "cuda" else 1
+        default = 64 if args.table and device == "cuda" else 8 if args.training else 1
         for batch_size in args.batch_size or [default]:
             settings = Settings(batch_size=batch_size, device=device, **common)
             if args.table:
                 measured.append(paper_ratios(settings))
             else:
                 measured.append(LatencyFile(latencies=measure(args.models, settings)))
+    loaders = time_loaders(args) if args.loader else []
     pairs = [pair for part in measured for pair in part.pairs]
+    latencies = [latency for part in measured for latency in part.latencies]
     if args.json:
-        latencies = [latency for part in measured for latency in part.latencies]
-        print(LatencyFile(latencies=latencies, pairs=pairs).json_text())
+        print(LatencyFile(latencies=latencies, pairs=pairs, loaders=loaders).json_text())
         return
     style: dict[str, Any] = {"headers": "keys", "tablefmt": "github", "disable_numparse": True}
     for part in measured:
         print(f"{tabulate(latency_rows(part.latencies), **style)}\n\n{describe(part.latencies)}\n")
     if pairs:
         print(tabulate([pair.model_dump(by_alias=True) for pair in pairs], **style))
+    for loader in loaders:
+        for latency in latencies:
+            if latency.model == loader.config:
+                print(loader.limit(latency))
+
+
+def time_loaders(args: argparse.Namespace) -> list["LoaderRate"]:
+    """Time the data of every config."""
+    from benchmark.training.loading import measure_loader
+
+    return [
+        measure_loader(
+            Options(
+                Path(model),
+                data_root=args.data_root,
+                demo=args.demo,
+                batch_size=args.batch_size[0] if args.batch_size else None,
+                allow_partial=True,
+                backbone=args.backbone,
+                dataset=args.dataset,
+            )
+        )
+        for model in args.models
+    ]
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from benchmark.console import track_progress
 from benchmark.measuring.complexity import PROPOSALS, count_input
 from benchmark.measuring.energy import nvml_joules, rapl_joules
 from benchmark.measuring.folding import fold_batch_norm
+from benchmark.measuring.training_step import OBJECTS, make_step
 from benchmark.models.build import build_model
 from benchmark.models.precision import autocast, check_speed
 from benchmark.records.latency import Latency, Ratio, Timed
@@ -56,6 +57,7 @@ class Settings:
         compile: by torch.compile.
         fold_bn: fold batch normalisation into the convolutions before it.
         with_postprocessing: time a detector's whole prediction, box decoding and NMS included.
+        training: time configs' training steps instead.
         runs: timed rounds.
         backbone: in place of the configs' own, as in ``load_config``; likewise ``dataset``.
     """
@@ -70,6 +72,7 @@ class Settings:
     compile: bool = False
     fold_bn: bool = False
     with_postprocessing: bool = False
+    training: bool = False
     runs: int = 50
     backbone: str | None = None
     dataset: str | None = None
@@ -138,6 +141,8 @@ def describe(records: Sequence[Latency]) -> str:
         )
     if "network" in timed:
         lines.append("Detectors: backbone, neck and heads, without box decoding and NMS.")
+    if "training step" in timed:
+        lines.append(f"Forward, losses, backward and update, on noise with {OBJECTS} objects a picture in detectors.")
     if "prediction" in timed:
         lines.append("Detectors: with box decoding and NMS, on noise, where few boxes pass the score threshold.")
     return " ".join(lines)
@@ -150,7 +155,9 @@ def measure_rounds(models: Sequence[str], settings: Settings) -> tuple[list[Late
     if settings.threads:
         torch.set_num_threads(settings.threads)
     try:
-        with torch.no_grad(), autocast(settings.precision, settings.device):
+        # A training step has an autocast of its own, which leaves its backward pass out.
+        precision = "fp32" if settings.training else settings.precision
+        with torch.set_grad_enabled(settings.training), autocast(precision, settings.device):
             subjects = [_prepare(model, settings) for model in models]
             warm_up, stable = _warm_up(subjects)
             rounds = track_progress(range(settings.runs), "timing")
@@ -196,6 +203,9 @@ def _check(settings: Settings) -> None:
         value = getattr(settings, name)
         if value is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} takes a number from 1, found {value}.")
+    for name in ("fold_bn", "with_postprocessing", "compile"):
+        if settings.training and getattr(settings, name):
+            raise UserError(f"--{name.replace('_', '-')} is no part of a training step: leave it or --training out.")
     check_speed(settings.precision, slow_ok=settings.slow_ok, device=settings.device)
 
 
@@ -205,6 +215,8 @@ def _shape(images: Tensor) -> tuple[int, int, int, int]:
 
 
 def _prepare(name: str, settings: Settings) -> _Subject:
+    if settings.training:
+        return _prepare_step(name, settings)
     before = torch.cuda.memory_allocated() if settings.device == "cuda" else 0
     if name.endswith(".py"):
         name, backbone, timed, model, size = _from_config(Path(name), settings)
@@ -221,6 +233,26 @@ def _prepare(name: str, settings: Settings) -> _Subject:
     run = _synchronised(lambda: forward(images), settings)
     _first_run(name, run, settings)
     return _Subject(name, timed, is_fused(backbone), images, run, folding, _gpu_memory(run, before, settings))
+
+
+def _prepare_step(name: str, settings: Settings) -> _Subject:
+    if not name.endswith(".py"):
+        raise UserError(f"--training times a config's training step, and {name} is a backbone: give a CONFIG.")
+    before = torch.cuda.memory_allocated() if settings.device == "cuda" else 0
+    cfg = load_config(Path(name), backbone=settings.backbone, dataset=settings.dataset)
+    size = settings.input or count_input(cfg)
+    step = make_step(
+        cfg,
+        settings.batch_size,
+        size,
+        precision=settings.precision,
+        device=settings.device,
+        memory_format=MEMORY_FORMATS[settings.memory_format],
+    )
+    run = _synchronised(step, settings)
+    _first_run(config_name(cfg), run, settings)
+    shape = torch.empty(settings.batch_size, 3, *size, device="meta")
+    return _Subject(config_name(cfg), "training step", False, shape, run, None, _gpu_memory(run, before, settings))
 
 
 def _from_config(path: Path, settings: Settings) -> tuple[str, str, Timed, nn.Module, tuple[int, int]]:
@@ -303,6 +335,8 @@ def _first_run(name: str, run: Callable[[], Any], settings: Settings) -> None:
         run()
     except torch.OutOfMemoryError as error:
         raise UserError(f"{name} does not fit the GPU's memory at batch {settings.batch_size}: give less.") from error
+    except ValueError as error:  # BN of one value a channel
+        raise UserError(f"{name} cannot run at batch {settings.batch_size}: {error} Give more images.") from error
     except RuntimeError as error:
         if not settings.compile:
             raise

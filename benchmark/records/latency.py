@@ -24,6 +24,7 @@ _TIMED = {
     "classifier": "classifier",
     "network": "network without box decoding and NMS",
     "prediction": "network with box decoding and NMS",
+    "training step": "training step",
 }
 
 
@@ -39,7 +40,7 @@ class Ratio(_Record):
     high: float
 
 
-Timed = Literal["classifier", "network", "prediction"]
+Timed = Literal["classifier", "network", "prediction", "training step"]
 
 
 class Latency(_Record):
@@ -47,7 +48,8 @@ class Latency(_Record):
 
     Attributes:
         model: name of a backbone (timed as a classifier) or config.
-        timed: what runs: ``classifier``, ``network`` (a detector without post-processing) or ``prediction``.
+        timed: what runs: ``classifier``, ``network`` (a detector without post-processing), ``prediction`` or
+            ``training step``.
         input: (N, C, H, W).
         device: name of the GPU, or ``CPU``.
         threads: of the CPU.
@@ -132,11 +134,38 @@ class Pair(_Record):
     printed: Decimal = Field(alias="in the paper", gt=0)
 
 
+class LoaderRate(_Record):
+    """How fast a config's training data come by themselves.
+
+    Attributes:
+        config: its name.
+        workers: data-loading processes; with none the main process loads.
+        batch: images.
+        images_per_second: of all processes together.
+    """
+
+    config: str
+    workers: int
+    batch: int
+    images_per_second: float = Field(gt=0)
+
+    def limit(self, step: Latency) -> str:
+        """Say in a sentence which is slower on this machine, these data or a training step."""
+        data, model = self.images_per_second, step.images_per_second
+        slower, times = ("the data", model / data) if data < model else ("the model", data / model)
+        shared = " Both share the processor, so together they are slower still." if step.device == "CPU" else ""
+        return (
+            f"{self.config}, batch {step.input[0]}: {slower} is the limit here. {self.workers} processes alone load "
+            f"{data:.1f} images/s, training steps alone take {model:.1f}: {times:.1f} times apart.{shared}"
+        )
+
+
 class LatencyFile(_Record):
     """What was measured together."""
 
     latencies: list[Latency]
     pairs: list[Pair] = []
+    loaders: list[LoaderRate] = []
 
     def json_text(self) -> str:
         """Return it as JSON."""

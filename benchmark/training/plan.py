@@ -116,7 +116,7 @@ def plan_training(
     check_folder(work_dir)
     if is_main() and checkpoint is None:
         check_unused(work_dir, overwrite=replaces)
-    found = _prepare_data(cfg, DATALOADERS)
+    found = prepare_data(cfg, DATALOADERS)
     cfg.optim_wrapper.type, cfg.optim_wrapper.precision = "AutocastOptimWrapper", options.precision
     complexity = _complete(cfg, options, work_dir)
     if checkpoint is None:
@@ -152,7 +152,7 @@ def plan_evaluation(options: Options, checkpoint: Path | None, *, tool: str, pre
     cfg = load_options(options, pretrained=pretrained)
     if TASKS[cfg.task].tool != tool:
         raise UserError(f"{options.config} is a {cfg.task} config: evaluate it with tools/{TASKS[cfg.task].tool}.")
-    found = _prepare_data(cfg, ("val_dataloader",))
+    found = prepare_data(cfg, ("val_dataloader",))
     # A file that is none is an error before anything is built.
     weights = load_weights(checkpoint) if checkpoint else {}
     work_dir = options.work_dir or (
@@ -237,7 +237,7 @@ def _nothing_to_resume(work_dir: Path, problems: Sequence[str]) -> UserError:
     return UserError(f"Nothing to resume: {found} Leave --resume out to begin, or give --resume auto: it does either.")
 
 
-def _prepare_data(cfg: Config, loaders: Sequence[str]) -> Preflight | None:
+def prepare_data(cfg: Config, loaders: Sequence[str]) -> Preflight | None:
     """Generate the demo's data and check the data before anything heavy is imported; None in the other processes."""
     if not is_main():
         return None
