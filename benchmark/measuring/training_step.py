@@ -12,6 +12,7 @@ from mmengine.structures import BaseDataElement
 
 from benchmark.config.complete import complete_model
 from benchmark.models.build import build_model
+from benchmark.models.precision import AutocastOptimWrapper
 from benchmark.tasks import TASKS
 
 OBJECTS = 7  # a picture, as in COCO
@@ -43,7 +44,7 @@ def make_step(
     model = build_model(cfg).train().to(device).to(memory_format=memory_format)
     with contextlib.redirect_stdout(None):  # MMDetection prints which of its optional parts are not installed
         optimizer = build_optim_wrapper(
-            model, {**cfg.optim_wrapper, "type": "AutocastOptimWrapper", "precision": precision}
+            model, {**cfg.optim_wrapper, "type": AutocastOptimWrapper, "precision": precision}
         )
     for group in optimizer.param_groups:
         group["lr"] = 0.0
