@@ -18,7 +18,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from backbones.catalogue import build_network, find_entry
-from backbones.entry import Entry
+from backbones.entry import Entry, describe_licence
 from backbones.errors import UserError
 from backbones.families.timm_models import timm_record
 from backbones.tensors import describe_misfit, first_not_finite, named_sha256, read_state_dict
@@ -68,10 +68,10 @@ def find_weights(net: nn.Module, name: str, source: str) -> tuple[dict[str, Tens
 
 def _imagenet(name: str, entry: Entry) -> tuple[dict[str, Tensor], str]:
     """Return the ImageNet weights of a backbone, and where they come from."""
-    licence = f" (licence {entry.licence})" if entry.licence else ""
+    licence = f" ({describe_licence(entry.licence)})"
     package, file = entry.package or ("", "")
     if package and (spec := importlib.util.find_spec(package)) and spec.origin:
-        return read_state_dict(Path(spec.origin).parent / file), f"package {package}"
+        return read_state_dict(Path(spec.origin).parent / file), f"package {package}{licence}"
     if entry.timm and timm_record(entry.timm).has_weights:
         return _from_timm(name, entry.timm), f"timm {entry.timm}{licence}"
     if entry.url:

