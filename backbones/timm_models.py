@@ -1,4 +1,4 @@
-"""timm's models: the rows that need no family of their own, and a reader that makes an entry of any other."""
+"""timm's models: an entry from timm's own records, for rows of the families and for any other model."""
 
 import functools
 from collections.abc import Iterable
@@ -142,13 +142,3 @@ def _dry_run(net: nn.Module, levels: list[dict]) -> None:
 
 def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": ")
-
-
-ROWS = {
-    "resnet50": timm_entry(
-        "resnet50",
-        "He et al., ResNet, CVPR 2016",
-        (64, 256, 512, 1024, 2048),
-        (("layer3", 1024), ("layer4", 2048)),
-    ),
-}

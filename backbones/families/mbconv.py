@@ -3,7 +3,7 @@
 from typing import Any
 
 from backbones.entry import Channels, Entry, Published
-from backbones.families.timm_models import timm_entry
+from backbones.timm_models import timm_entry
 
 _EFFICIENTNET = "Tan and Le, EfficientNet, ICML 2019"
 _MOBILENET_V1 = "Howard et al., MobileNets, arXiv 2017"

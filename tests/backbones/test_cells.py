@@ -29,6 +29,12 @@ DARTS_V2 = {
     "reduce": "max_pool_3x3 0, max_pool_3x3 1, skip_connect 2, max_pool_3x3 1, max_pool_3x3 0, skip_connect 2, "
     "skip_connect 2, max_pool_3x3 1",
 }
+DARTS_V1 = {
+    "normal": "sep_conv_3x3 1, sep_conv_3x3 0, skip_connect 0, sep_conv_3x3 1, skip_connect 0, sep_conv_3x3 1, "
+    "sep_conv_3x3 0, skip_connect 2",
+    "reduce": "max_pool_3x3 0, max_pool_3x3 1, skip_connect 2, max_pool_3x3 0, max_pool_3x3 0, skip_connect 2, "
+    "skip_connect 2, avg_pool_3x3 0",
+}
 P_DARTS = {
     "normal": "skip_connect 0, dil_conv_3x3 1, skip_connect 0, sep_conv_3x3 1, sep_conv_3x3 1, sep_conv_3x3 3, "
     "sep_conv_3x3 0, dil_conv_5x5 4",
@@ -83,6 +89,8 @@ def test_amoebanets_cells_are_its_codes(genotype, theirs):
 @pytest.mark.parametrize(
     ("genotype", "theirs"),
     [
+        (cells.DARTS_V1_NORMAL, DARTS_V1["normal"]),
+        (cells.DARTS_V1_REDUCTION, DARTS_V1["reduce"]),
         (cells.DARTS_NORMAL, DARTS_V2["normal"]),
         (cells.DARTS_REDUCTION, DARTS_V2["reduce"]),
         (cells.P_DARTS_NORMAL, P_DARTS["normal"]),

@@ -14,6 +14,8 @@ from benchmark.measuring.complexity import count_macs
 pytestmark = pytest.mark.slow
 
 SIZES = ((320, 320), (416, 608), (800, 1216))
+# Their stem has no padding, and C1, which no detector uses, a row and a column less.
+SHORT_C1 = ("nasnet_a_large", "pnasnet_5_large")
 # Some count biases or batch normalisation; a figure may also be off by half a unit of its last printed digit.
 TOLERANCE = 0.025
 # Where ours differ by more than that, as the rows' notes explain: ours / published - 1 of params and multiply-adds
@@ -22,7 +24,8 @@ DIFFERS = {
     "efficientnet_b5": (0.013, 0.037),
     "mobilenet_v2": (0.031, 0.003),
     "googlenet": (0.006, 0.054),
-    "fbnet_b": (0.07, 0.005),
+    "resnet50": (0.0, 0.076),
+    "resnet101": (0.0, 0.0265),
     "lcnet_x0.5": (-0.01, -0.0483),
     "lcnet_x0.75": (-0.017, -0.0426),
     "lcnet_x1.0": (-0.015, -0.033),
@@ -91,6 +94,8 @@ def test_maps_are_exactly_at_their_strides(name):
     }
     recorded = {stride: chs for chs, stride in levels(net).values()}
     assert entry.channels == tuple(recorded.get(stride, 0) for stride in (2, 4, 8, 16, 32))
+    if name in SHORT_C1:
+        expected = {module: level for module, level in expected.items() if level[1] > 2}
     shapes: dict[str, tuple[int, ...]] = {}
     for module in expected:
         net.get_submodule(module).register_forward_hook(

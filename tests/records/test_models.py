@@ -40,8 +40,8 @@ def test_json_has_figures_in_the_papers_units():
     found = {model["name"]: model for model in models_json(MODELS)}
     assert found["mobileone_s0"]["params"] == pytest.approx(2.08, abs=0.01)  # fused
     assert found["mobileone_s0"]["fused"]
-    assert found["vgg16_c"]["published"] == {
-        "params": 134, "multiply_adds": None, "source": "paper, table 2", "note": ""
+    assert found["fbnet_b"]["published"] == {
+        "params": None, "multiply_adds": 0.295, "source": "paper, abstract", "note": ""
     }  # fmt: skip
     assert found["lenet"]["channels"] is None
     assert "16x16" in found["lenet"]["why_not"]
@@ -51,7 +51,8 @@ def test_json_has_figures_in_the_papers_units():
 def test_tables_say_which_are_fused_and_why_figures_differ():
     rows = {row["backbone"]: row for row in model_table(MODELS)}
     assert rows["mobileone_s0 (branches merged)"]["params (M)"] == "2.08"
-    assert rows["vgg16_c"]["published"] == "134M"
+    assert rows["alexnet"]["published"] == "60M"
+    assert rows["fbnet_b"]["published"] == "0.295B"
     assert any(note.startswith("darts differs: ") for note in model_notes(MODELS))
     assert any(note.startswith("lenet cannot feed a detector: ") for note in model_notes(MODELS))
 

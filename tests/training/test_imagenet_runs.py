@@ -216,7 +216,7 @@ def test_real_weights_name_real_pictures(imagenet_mini, tmp_path, backbone):
         IMAGENET, tmp_path / "run", NO_WORKERS[1:], imagenet_mini, backbone=backbone, allow_partial=True, batch_size=31
     )
     found = evaluate(run, None, pretrained="imagenet", tool="eval_imagenet.py", bootstrap=200)
-    assert found.data.images == 248 and found.checkpoint.file == f"package {package}"
+    assert found.data.images == 248 and found.checkpoint.file == f"package {package} (licence apache-2.0)"
     low, high = found.intervals["top1"]
     assert low < found.metrics["top1"] < high
     assert found.metrics["top1"] >= 86.0 and found.metrics["top5"] >= 96.0
