@@ -81,6 +81,18 @@ def test_a_model_of_a_fixed_size_classifies_at_its_own():
     assert entry.why_not
 
 
+def test_a_model_whose_maps_are_exact_on_squares_alone_is_refused():
+    entry = find_entry("timm:mobilevitv2_050")
+    assert entry.channels is None
+    expected = "its map at stride 32 is (1, 256, 14, 20), expected (1, 256, 13, 19) (N, C, H, W)"
+    assert entry.why_not == f"on a 416x608 image {expected}"
+
+
+def test_a_model_bound_to_one_size_is_refused():
+    assert find_entry("timm:efficientformerv2_s0").why_not.startswith("on a 320x320 image it fails (RuntimeError")
+    assert find_entry("efficientformer_v2_s0").why_not == "its attention is bound to images of 224x224 pixels"
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
