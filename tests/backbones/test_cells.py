@@ -176,6 +176,25 @@ def test_pnasnets_first_stem_cell_gives_timms_output(randomise):
         torch.testing.assert_close(with_weights_of(ours, theirs, randomise)(x, x), theirs(x))
 
 
+@pytest.mark.parametrize(
+    ("name", "offsets"),
+    [
+        ("sep3", range(-2, 3)),  # a kernel of 3 twice
+        ("sep5", range(-4, 5)),
+        ("sep7", range(-6, 7)),
+        ("dil3", range(-2, 3, 2)),
+        ("dil5", range(-4, 5, 2)),
+    ],
+)
+def test_an_operation_sees_the_pixels_of_its_kernel(name, offsets):
+    operation = cells.OPERATIONS[name](2, 2, 1).eval()
+    for parameter in operation.parameters():
+        nn.init.ones_(parameter)  # so that no ReLU stops anything
+    x = torch.ones(1, 2, 17, 17, requires_grad=True)
+    operation(x)[0, 0, 8, 8].backward()
+    assert [place - 8 for place in range(17) if x.grad[0, 0, 8, place]] == list(offsets)
+
+
 @pytest.mark.parametrize("side", [7, 8])
 def test_a_factorised_reduction_gives_timms_output_and_rounds_up(side, randomise):
     ours, theirs = FactorizedReduction(5, 6), pnasnet.FactorizedReduction(5, 6).eval()
