@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from backbones import families
 from backbones.entry import Entry, Preprocessing
 from backbones.errors import UserError, did_you_mean
-from backbones.families.timm_models import read_timm_model
 from backbones.strided import subsample_narrow
+from backbones.timm_models import read_timm_model
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,6 +8,17 @@ if TYPE_CHECKING:
     from timm.models import FeatureInfo
     from torch import Tensor, nn
 
+# What to know of a licence by timm's name of it, where it is none of the usual open ones
+_TERMS = {
+    "apple-amlr": "Apple's own",
+    "apple-ascl": "Apple's own",
+    "cc-by-nc-4.0": "not for commercial use",
+    "cvnets-license": "Apple's own",
+    "fair-noncommercial-research-license": "not for commercial use",
+    "fastvit-license": "Apple's own",
+    "mobileone-license": "Apple's own",
+}
+
 Channels = tuple[int, int, int, int, int]
 Taps = tuple[tuple[str, int], tuple[str, int]]
 
@@ -25,6 +36,13 @@ def channels_of(counts: Iterable[int]) -> Channels:
     """Return the channels of C1..C5, of which there must be five."""
     c1, c2, c3, c4, c5 = counts
     return c1, c2, c3, c4, c5
+
+
+def describe_licence(licence: str | None) -> str:
+    """Return the licence of weights as it is shown: its name, and what to know of it."""
+    if licence is None:
+        return "licence not recorded"
+    return ", ".join(filter(None, (f"licence {licence}", _TERMS.get(licence))))
 
 
 def last_taps(levels: Iterable[tuple[str, int]]) -> Taps:
@@ -96,7 +114,7 @@ class Entry:
         timm: timm's name of the same network, whose ImageNet weights fit; None where timm has none.
         package: (installed package, file in it) that carries ImageNet weights; it goes before timm's.
         url: of a file of ImageNet weights where neither of these has any.
-        licence: of timm's or the URL's weights, where it is known.
+        licence: of these weights, where it is known.
         published: params and multiply-adds as the paper states them.
         fuse: merges the re-parameterised branches of a network in eval mode, in place, into the convolutions that they
             are together; None where there are none. Networks are trained unfused; counted, timed and exported fused,

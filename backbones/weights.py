@@ -18,10 +18,10 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from backbones.catalogue import build_network, find_entry
-from backbones.entry import Entry
+from backbones.entry import Entry, describe_licence
 from backbones.errors import UserError
-from backbones.families.timm_models import timm_record
 from backbones.tensors import describe_misfit, first_not_finite, named_sha256, read_state_dict
+from backbones.timm_models import timm_record
 
 # Prefixes of a backbone's names in the checkpoints of detectors and classifiers, the longer first.
 _PREFIXES = ("backbone.net.", "backbone.")
@@ -68,10 +68,10 @@ def find_weights(net: nn.Module, name: str, source: str) -> tuple[dict[str, Tens
 
 def _imagenet(name: str, entry: Entry) -> tuple[dict[str, Tensor], str]:
     """Return the ImageNet weights of a backbone, and where they come from."""
-    licence = f" (licence {entry.licence})" if entry.licence else ""
+    licence = f" ({describe_licence(entry.licence)})"
     package, file = entry.package or ("", "")
     if package and (spec := importlib.util.find_spec(package)) and spec.origin:
-        return read_state_dict(Path(spec.origin).parent / file), f"package {package}"
+        return read_state_dict(Path(spec.origin).parent / file), f"package {package}{licence}"
     if entry.timm and timm_record(entry.timm).has_weights:
         return _from_timm(name, entry.timm), f"timm {entry.timm}{licence}"
     if entry.url:
@@ -157,10 +157,14 @@ def _match_in_order(
     matched = {}
     for our_key, their_key in zip(ours, theirs, strict=True):
         tensor = state[their_key]
+        wanted = expected[our_key]
         if our_key in classifier:
             tensor = tensor.flatten(1) if tensor.dim() == 4 else tensor  # (classes, C, 1, 1) -> (classes, C)
-        elif tensor.shape != expected[our_key].shape or our_key.rpartition(".")[2] != their_key.rpartition(".")[2]:
-            return None
+        else:
+            if tensor.dim() == 2 and wanted.dim() == 4 and tensor.numel() == wanted.numel():
+                tensor = tensor.reshape(wanted.shape)  # fully connected there, here a convolution of the whole map
+            if tensor.shape != wanted.shape or our_key.rpartition(".")[2] != their_key.rpartition(".")[2]:
+                return None
         matched[our_key] = tensor
     return matched
 

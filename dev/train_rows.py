@@ -1,6 +1,7 @@
 """Train every row of the catalogue that can feed a detector for ten iterations, and print what came of it as a table.
 
     python dev/train_rows.py work_dirs/rows
+    python dev/train_rows.py work_dirs/rows mobileone_s0 fastvit_t8
 
 Each is the command line of ``tools/train.py`` with --demo and few, small batches, in a process that is forked once
 everything is imported: SSDLite on every row, Faster R-CNN on the first row of each family. What a row did lies in the
@@ -124,6 +125,7 @@ def main() -> int:
     """Train what is not there yet, and print the table of all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="what the rows did lies here")
+    parser.add_argument("backbones", nargs="*", metavar="NAME", help="these alone (default: all)")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
 
@@ -131,7 +133,10 @@ def main() -> int:
 
     register()  # imports what every training needs
     found = []
-    for detector, row, family in choose():
+    chosen = [one for one in choose() if not args.backbones or one[1] in args.backbones]
+    if unknown := set(args.backbones) - {row for _, row, _ in chosen}:
+        parser.error(f"no rows that can feed a detector: {', '.join(sorted(unknown))}")
+    for detector, row, family in chosen:
         path = args.folder / f"{detector}_{row}.json"
         if not path.is_file():
             _write(path, json.dumps(asdict(train(detector, row, family, args.folder))))

@@ -203,14 +203,14 @@ def result(**changes) -> Result:
 
 
 def sampled(names: Iterable[str]) -> list:
-    """Parameters of a test over the catalogue: all rows of the paper's families and of each other family the first one.
+    """Parameters of a test over the catalogue: the paper's families, ResNet-50, and of each other family the first row.
 
     The others are marked ``zoo``: they take minutes, and ``make zoo`` runs them.
     """
     chosen, seen = [], set()
     for name in names:
         family = FAMILY_OF.get(name)
-        in_every_run = family in ("mbconv", "rexnet", "timm_models") or family not in seen
+        in_every_run = family in ("mbconv", "rexnet") or name == "resnet50" or family not in seen
         seen.add(family)
         chosen.append(pytest.param(name, marks=[] if in_every_run else pytest.mark.zoo))
     return chosen

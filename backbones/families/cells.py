@@ -23,6 +23,7 @@ from timm.layers import ClassifierHead
 from torch import Tensor, nn
 
 from backbones.entry import Entry, Published, channels_of, last_taps
+from backbones.timm_models import timm_entry
 
 Step = tuple[str, int]  # an operation, and the state that it works on
 
@@ -89,6 +90,25 @@ PNASNET_5 = Genotype(
         (("sep3", 0), ("same", 1)),
     ),
     (2, 3, 4, 5, 6),
+)
+# Its code's first version of DARTS, before the paper's last one
+DARTS_V1_NORMAL = Genotype(
+    (
+        (("sep3", 1), ("sep3", 0)),
+        (("skip", 0), ("sep3", 1)),
+        (("skip", 0), ("sep3", 1)),
+        (("sep3", 0), ("skip", 2)),
+    ),
+    (2, 3, 4, 5),
+)
+DARTS_V1_REDUCTION = Genotype(
+    (
+        (("max3", 0), ("max3", 1)),
+        (("skip", 2), ("max3", 0)),
+        (("max3", 0), ("skip", 2)),
+        (("skip", 2), ("avg3", 0)),
+    ),
+    (2, 3, 4, 5),
 )
 DARTS_NORMAL = Genotype(
     (
@@ -400,41 +420,68 @@ def darts_net(plan: Plan, num_classes: int = 1000, drop_rate: float = 0.0) -> Ce
     return CellNet(plan, stem0, stem1, nn.Identity(), num_classes, drop_rate)
 
 
-def _entry(build: Callable, plan: Plan, paper: str, published: Published) -> Entry:
+def _entry(build: Callable, plan: Plan, paper: str, published: Published | None, resolution: int = 224) -> Entry:
     levels = plan.levels()
     taps = last_taps((module, level.channels) for module, level in levels)
     channels = channels_of(level.channels for _, level in levels)
-    return Entry(partial(build, plan), paper, channels, taps, published=published)
+    return Entry(partial(build, plan), paper, channels, taps, published=published, resolution=resolution)
 
 
+_NASNET = "Zoph et al., NASNet, CVPR 2018"
+_AMOEBANET = "Real et al., AmoebaNet, AAAI 2019"
+_PNASNET = "Liu et al., PNASNet, ECCV 2018"
+_DARTS = "Liu et al., DARTS, ICLR 2019"
+_QUOTED = "the paper, as Huang et al., Combinatorial Multi-Armed Bandit NAS, IJCNN 2021, Table IV, quotes it"
+_OSMR = "osmr/imgclsmob, gluon/README.md, with BN and biases"
 ROWS = {
     "nasnet_a_mobile": _entry(
         google_net,
         google_plan(NASNET_A_NORMAL, NASNET_A_REDUCTION, 44, (4, 4, 4)),
-        "Zoph et al., NASNet, CVPR 2018",
+        _NASNET,
         Published(5.3, 0.564, "the authors' code, tensorflow/models, research/slim/nets/nasnet/README.md"),
+    ),
+    "nasnet_a_large": timm_entry(
+        "nasnetalarge",
+        _NASNET,
+        (96, 168, 1008, 2016, 4032),
+        (("reduction_cell_1.conv_1x1.act", 2016), ("act", 4032)),
+        resolution=331,
+        published=Published(88.753, 23.976, _OSMR),
     ),
     "amoebanet_a_mobile": _entry(
         google_net,
         google_plan(AMOEBANET_A_NORMAL, AMOEBANET_A_REDUCTION, 50, (4, 4, 4)),
-        "Real et al., AmoebaNet, AAAI 2019",
-        Published(5.1, 0.555, "paper, ImageNet in the mobile setting"),
+        _AMOEBANET,
+        Published(5.1, 0.555, _QUOTED),
+    ),
+    "amoebanet_a_large": _entry(
+        google_net,
+        google_plan(AMOEBANET_A_NORMAL, AMOEBANET_A_REDUCTION, 190, (6, 6, 6)),
+        _AMOEBANET,
+        Published(87, 23, "Tan and Le, EfficientNet, ICML 2019, Table 2"),
+        resolution=331,
     ),
     "pnasnet_5_mobile": _entry(
-        google_net,
-        google_plan(PNASNET_5, PNASNET_5, 54, (3, 2, 2)),
-        "Liu et al., PNASNet, ECCV 2018",
-        Published(5.1, 0.588, "paper, ImageNet in the mobile setting"),
+        google_net, google_plan(PNASNET_5, PNASNET_5, 54, (3, 2, 2)), _PNASNET, Published(5.1, 0.588, _QUOTED)
     ),
+    "pnasnet_5_large": timm_entry(
+        "pnasnet5large",
+        _PNASNET,
+        (96, 270, 1080, 2160, 4320),
+        (("cell_8.conv_1x1.act", 2160), ("act", 4320)),
+        resolution=331,
+        published=Published(86.058, 25.141, _OSMR),
+    ),
+    "darts_v1": _entry(darts_net, darts_plan(DARTS_V1_NORMAL, DARTS_V1_REDUCTION), _DARTS, None),
     "darts": _entry(
         darts_net,
         darts_plan(DARTS_NORMAL, DARTS_REDUCTION),
-        "Liu et al., DARTS, ICLR 2019",
+        _DARTS,
         Published(
             4.7,
             0.574,
-            "paper, ImageNet in the mobile setting",
-            "the cell of its own code has this many; its paper does not say how it counted 574M",
+            _QUOTED,
+            "the cell of its own code has these params, which its README prints too; no text says how 574M were counted",
         ),
     ),
     "p_darts": _entry(
@@ -444,7 +491,7 @@ ROWS = {
         Published(
             4.9,
             0.557,
-            "paper, ImageNet in the mobile setting",
+            _QUOTED,
             "its code's cell is of another run than the paper's, as its README says",
         ),
     ),

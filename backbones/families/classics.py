@@ -15,9 +15,10 @@ import torch
 from timm.layers import ClassifierHead
 from timm.models.vgg import ConvMlp
 from torch import Tensor, nn
+from torchvision.models import get_model_weights
 
-from backbones.entry import Entry, Published
-from backbones.families.timm_models import timm_entry
+from backbones.entry import Entry, Preprocessing, Published
+from backbones.timm_models import timm_entry
 
 LENET_SIDE = 16  # px
 LENET_PLANES = 12  # of both convolutions
@@ -27,6 +28,8 @@ LENET_HIDDEN = 30
 
 # AlexNet: (channels, kernel, groups) of the five convolutions; groups are the halves of the two GPUs
 ALEXNET = ((96, 11, 1), (256, 5, 2), (384, 3, 1), (384, 3, 2), (256, 3, 2))
+# likewise, of one GPU, by the same author: "One weird trick for parallelizing convolutional neural networks", 2014
+ALEXNET_OWT = ((64, 11, 1), (192, 5, 1), (384, 3, 1), (256, 3, 1), (256, 3, 1))
 ALEXNET_POOLED = (0, 1, 4)  # convolutions that a 3x3 max pooling with stride 2 follows
 ALEXNET_NORMALISED = (0, 1)  # convolutions that local response normalisation follows
 ALEXNET_GRID = 6  # cells a side of the map that the first fully connected layer sees
@@ -101,6 +104,8 @@ class AlexNet(nn.Module):
     """AlexNet as trained on two GPUs: the second, fourth and fifth convolution see the half of their own GPU alone.
 
     Args:
+        convolutions: (channels, kernel, groups) of each.
+        lrn: local response normalisation, which the variant of one GPU does without.
         exact_strides: pad the first convolution and the poolings so that maps are exactly at H / stride; without, the
             borders are the paper's and a 224x224 image gives 55, 27, 13 and 6 cells a side.
 
@@ -108,11 +113,18 @@ class AlexNet(nn.Module):
         feature_info: as timm's models have it; there is no map at stride 2.
     """
 
-    def __init__(self, exact_strides: bool = False, num_classes: int = 1000, drop_rate: float = 0.5) -> None:
+    def __init__(
+        self,
+        convolutions: Sequence[tuple[int, int, int]] = ALEXNET,
+        lrn: bool = True,
+        exact_strides: bool = False,
+        num_classes: int = 1000,
+        drop_rate: float = 0.5,
+    ) -> None:
         super().__init__()
         self.features = nn.Sequential()
         in_channels = 3
-        for index, (channels, kernel, groups) in enumerate(ALEXNET):
+        for index, (channels, kernel, groups) in enumerate(convolutions):
             stride = 4 if index == 0 else 1
             padding = 2 if index == 0 and not exact_strides else kernel // 2
             number = index + 1
@@ -120,7 +132,7 @@ class AlexNet(nn.Module):
                 f"conv{number}", nn.Conv2d(in_channels, channels, kernel, stride, padding, groups=groups)
             )
             self.features.add_module(f"relu{number}", nn.ReLU(inplace=True))
-            if index in ALEXNET_NORMALISED:
+            if lrn and index in ALEXNET_NORMALISED:
                 self.features.add_module(f"norm{number}", nn.LocalResponseNorm(**LRN))
             if index in ALEXNET_POOLED:
                 self.features.add_module(f"pool{number}", nn.MaxPool2d(3, 2, padding=int(exact_strides)))
@@ -128,10 +140,9 @@ class AlexNet(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(ALEXNET_GRID)  # nothing to do at the paper's 224x224 with its borders
         self.pre_logits = ConvMlp(in_channels, HIDDEN, ALEXNET_GRID, drop_rate=drop_rate)
         self.head = ClassifierHead(HIDDEN, num_classes, drop_rate=drop_rate)
-        modules = ("norm1", "norm2", "relu5", "pool5")
         self.feature_info = [
-            {"num_chs": chs, "reduction": 2**level, "module": f"features.{module}"}
-            for level, (chs, module) in enumerate(zip((96, 256, 256, 256), modules, strict=True), start=2)
+            {"num_chs": chs, "reduction": 2**level, "module": module}
+            for level, (module, chs) in enumerate(alexnet_levels(convolutions, lrn), start=2)
         ]
         self.apply(_init_alexnet)
         # Section 5: these begin with positive inputs to their ReLU.
@@ -147,6 +158,13 @@ class AlexNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map images (N, 3, H, W) to logits (N, num_classes)."""
         return self.head(self.pre_logits(self.pool(self.forward_features(x))))
+
+
+def alexnet_levels(convolutions: Sequence[tuple[int, int, int]], lrn: bool) -> list[tuple[str, int]]:
+    """Return (module, channels) of C2..C5: what the poolings see, and the last pooling."""
+    before = "norm" if lrn else "relu"
+    numbered = ((f"{before}1", 1), (f"{before}2", 2), ("relu5", 5), ("pool5", 5))
+    return [(f"features.{module}", convolutions[number - 1][0]) for module, number in numbered]
 
 
 def _init_alexnet(module: nn.Module) -> None:
@@ -224,11 +242,27 @@ def init_for_relus(module: nn.Module) -> None:
 _LENET = "LeCun et al., Handwritten Zip Code Recognition, Neural Computation 1989"
 _ALEXNET = "Krizhevsky et al., AlexNet, NeurIPS 2012"
 _VGG = "Simonyan and Zisserman, VGG, ICLR 2015"
-_ALEXNET_SOURCE = (
-    "params: paper, abstract; multiply-adds: Chen et al., Eyeriss, ISSCC 2016, 666M of the convolutions, "
-    "and one a weight of the fully connected layers"
-)
-_VGG_SOURCE = "params: paper, table 2; multiply-adds: osmr/imgclsmob, gluon/README.md, with those of biases"
+_ALEXNET_OWT = "Krizhevsky, One Weird Trick, arXiv 2014"
+_OSMR = "osmr/imgclsmob, gluon/README.md, with multiply-adds of biases"
+
+
+def _alexnet(
+    name: str, paper: str, convolutions: Sequence[tuple[int, int, int]], lrn: bool, published: Published, **more: Any
+) -> dict[str, Entry]:
+    """Return the rows of a variant: with its paper's borders, and with those that give exact strides."""
+    levels = alexnet_levels(convolutions, lrn)
+    (_, c2), (_, c3), c4, c5 = levels
+    why_not = (
+        "with its paper's borders a 320x320 image gives 79, 39, 19 and 9 cells a side, not 80, 40, 20 and 10; "
+        f"{name}_padded has other borders and can"
+    )
+    build = partial(AlexNet, convolutions, lrn)
+    return {
+        name: Entry(build, paper, None, None, why_not, published=published, **more),
+        f"{name}_padded": Entry(
+            partial(AlexNet, convolutions, lrn, True), paper, (0, c2, c3, c4[1], c5[1]), (c4, c5), **more
+        ),
+    }
 
 
 def _vgg(column: str, timm: str | None, published: Published | None, lrn: bool = False) -> Entry:
@@ -244,25 +278,21 @@ ROWS = {
     "lenet": Entry(
         LeNet, _LENET, None, None, "it takes images of 16x16 pixels and ends at stride 4", resolution=LENET_SIDE
     ),
-    "alexnet": Entry(
-        AlexNet,
-        _ALEXNET,
-        None,
-        None,
-        "with its paper's borders a 320x320 image gives 79, 39, 19 and 9 cells a side, not 80, 40, 20 and 10; "
-        "alexnet_padded has other borders and can",
-        published=Published(60, 0.724, _ALEXNET_SOURCE),
+    **_alexnet("alexnet", _ALEXNET, ALEXNET, True, Published(60, None, "paper, abstract")),
+    **_alexnet(
+        "alexnet_owt",
+        _ALEXNET_OWT,
+        ALEXNET_OWT,
+        False,
+        Published(61.101, 0.715, _OSMR),
+        preprocessing=Preprocessing(interpolation="bilinear"),
+        url=get_model_weights("alexnet").DEFAULT.url,
+        licence="bsd-3-clause",
     ),
-    "alexnet_padded": Entry(
-        partial(AlexNet, True),
-        _ALEXNET,
-        (0, 96, 256, 256, 256),
-        (("features.relu5", 256), ("features.pool5", 256)),
-    ),
-    "vgg11": _vgg("a", "vgg11", Published(133, 7.616, _VGG_SOURCE)),
-    "vgg11_lrn": _vgg("a", None, Published(133, 7.616, _VGG_SOURCE), lrn=True),
-    "vgg13": _vgg("b", "vgg13", Published(133, 11.318, _VGG_SOURCE)),
-    "vgg16_c": _vgg("c", None, Published(134, None, "paper, table 2")),
-    "vgg16": _vgg("d", "vgg16", Published(138, 15.480, _VGG_SOURCE)),
-    "vgg19": _vgg("e", "vgg19", Published(144, 19.643, _VGG_SOURCE)),
+    "vgg11": _vgg("a", "vgg11", Published(132.863, 7.616, _OSMR)),
+    "vgg11_lrn": _vgg("a", None, None, lrn=True),
+    "vgg13": _vgg("b", "vgg13", Published(133.048, 11.318, _OSMR)),
+    "vgg16_c": _vgg("c", None, None),
+    "vgg16": _vgg("d", "vgg16", Published(138.358, 15.48, _OSMR)),
+    "vgg19": _vgg("e", "vgg19", Published(143.667, 19.643, _OSMR)),
 }

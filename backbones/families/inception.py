@@ -16,11 +16,13 @@ from typing import Any, Protocol, cast
 import timm
 import torch
 from timm.layers import ClassifierHead
+from timm.models.inception_v3 import InceptionB, InceptionD
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from backbones.entry import Entry, Preprocessing, Published, channels_of, last_taps
 from backbones.families.classics import init_for_relus
-from backbones.families.timm_models import timm_entry
+from backbones.timm_models import timm_entry
 
 BN_EPS = 1e-3
 Kernel = int | tuple[int, int]
@@ -72,7 +74,14 @@ BLOCKS = (5, 10, 5)
 SCALES = (0.17, 0.10, 0.20)
 INCEPTION_RESNET_LEVELS = (("conv3", 64), ("conv5", 192), ("a", 256), ("b", 896), ("c", 1792))
 
-# timm's Inception-v4 and Inception-ResNet-v2
+# timm's Inception-v3, Inception-v4 and Inception-ResNet-v2
+INCEPTION_V3_LEVELS = (
+    ("Conv2d_2b_3x3", 64),
+    ("Conv2d_4a_3x3", 192),
+    ("Mixed_5d", 288),
+    ("Mixed_6e", 768),
+    ("Mixed_7c", 2048),
+)
 INCEPTION_V4_LEVELS = (
     ("features.2", 64),
     ("features.3", 160),
@@ -313,6 +322,28 @@ def _entry(build: Callable, paper: str, levels: Sequence[tuple[str, int]], **mor
     return Entry(build, paper, channels, taps, **more)
 
 
+class _PaddedPooling:
+    """A reduction of timm's Inception-v3, whose pooling, which is no module, gets padding."""
+
+    def _forward(self, x: Tensor) -> list[Tensor]:
+        *convolved, _ = super()._forward(x)  # type: ignore[misc]
+        return [*convolved, F.max_pool2d(x, 3, 2, padding=1)]
+
+
+class PaddedInceptionB(_PaddedPooling, InceptionB):
+    """(N, 288, H, W) to (N, 768, H / 2, W / 2)."""
+
+
+class PaddedInceptionD(_PaddedPooling, InceptionD):
+    """(N, 768, H, W) to (N, 1280, H / 2, W / 2)."""
+
+
+_PADDED: dict[type[nn.Module], type[nn.Module]] = {
+    InceptionB: PaddedInceptionB,
+    InceptionD: PaddedInceptionD,
+}
+
+
 def padded_timm(model: str, **kwargs: Any) -> nn.Module:
     """Build a model of timm whose unpadded convolutions and max poolings get padding, for maps exactly at H / stride.
 
@@ -324,18 +355,22 @@ def padded_timm(model: str, **kwargs: Any) -> nn.Module:
             module.padding = tuple(kernel // 2 for kernel in module.kernel_size)
         elif isinstance(module, nn.MaxPool2d) and module.padding == 0:
             module.padding = 1
+        elif type(module) in _PADDED:
+            module.__class__ = _PADDED[type(module)]
     return net
 
 
-def _borders(name: str, sides: str, padded: bool = True) -> str:
+def _borders(name: str, sides: str) -> str:
     """Return why a network with its paper's borders cannot feed a detector."""
-    more = f"; {name}_padded has other borders and can" if padded else ""
-    return f"with its paper's borders a 320x320 image gives {sides} cells a side, not 80, 40, 20 and 10{more}"
+    return (
+        f"with its paper's borders a 320x320 image gives {sides} cells a side, not 80, 40, 20 and 10; "
+        f"{name}_padded has other borders and can"
+    )
 
 
-def _padded(model: str, levels: Sequence[tuple[str, int]]) -> Entry:
+def _padded(model: str, paper: str, levels: Sequence[tuple[str, int]]) -> Entry:
     channels = channels_of(chs for _, chs in levels)
-    entry = timm_entry(model, _INCEPTION_V4, channels, last_taps(levels), resolution=299)
+    entry = timm_entry(model, paper, channels, last_taps(levels), resolution=299)
     return replace(entry, build=partial(padded_timm, model))
 
 
@@ -370,10 +405,11 @@ ROWS = {
         _INCEPTION_V3,
         None,
         None,
-        why_not=_borders("inception_v3", "76, 37, 18 and 8", padded=False),
+        why_not=_borders("inception_v3", "76, 37, 18 and 8"),
         resolution=299,
         published=Published(23.835, 5.743, _OSMR),
     ),
+    "inception_v3_padded": _padded("inception_v3", _INCEPTION_V3, INCEPTION_V3_LEVELS),
     "inception_v4": timm_entry(
         "inception_v4",
         _INCEPTION_V4,
@@ -383,7 +419,7 @@ ROWS = {
         resolution=299,
         published=Published(42.680, 12.305, _OSMR),
     ),
-    "inception_v4_padded": _padded("inception_v4", INCEPTION_V4_LEVELS),
+    "inception_v4_padded": _padded("inception_v4", _INCEPTION_V4, INCEPTION_V4_LEVELS),
     "inception_resnet_v2": timm_entry(
         "inception_resnet_v2",
         _INCEPTION_V4,
@@ -393,7 +429,7 @@ ROWS = {
         resolution=299,
         published=Published(55.843, 13.189, _OSMR),
     ),
-    "inception_resnet_v2_padded": _padded("inception_resnet_v2", INCEPTION_RESNET_V2_LEVELS),
+    "inception_resnet_v2_padded": _padded("inception_resnet_v2", _INCEPTION_V4, INCEPTION_RESNET_V2_LEVELS),
     "inception_resnet_v1": Entry(
         inception_resnet_v1,
         _INCEPTION_V4,

@@ -7,7 +7,7 @@ at hand to read.
 from typing import Any
 
 from backbones.entry import Channels, Entry, Published, Taps
-from backbones.families.timm_models import fuse_branches, timm_entry
+from backbones.timm_models import fuse_branches, timm_entry
 
 _MOBILENET_V4 = "Qin et al., MobileNetV4, ECCV 2024"
 _EFFICIENTNET_V2 = "Tan and Le, EfficientNetV2, ICML 2021"
@@ -30,6 +30,20 @@ _FASTERNET = "Chen et al., FasterNet, CVPR 2023"
 _EFFICIENTVIT = "Cai et al., EfficientViT, ICCV 2023"
 _MOBILEVIT_V2 = "Mehta and Rastegari, MobileViTv2, TMLR 2023"
 _MOBILEVIT = "Mehta and Rastegari, MobileViT, ICLR 2022"
+_EFFICIENTFORMER = "Li et al., EfficientFormer, NeurIPS 2022"
+_EFFICIENTFORMER_V2 = "Li et al., EfficientFormerV2, ICCV 2023"
+_REPVGG = "Ding et al., RepVGG, CVPR 2021"
+_FBNET_V3 = "Dai et al., FBNetV3, CVPR 2021"
+_MNASNET = "Tan et al., MnasNet, CVPR 2019"
+_HARDCORENAS = "Nayman et al., HardCoRe-NAS, ICML 2021"
+_INCEPTIONNEXT = "Yu et al., InceptionNeXt, CVPR 2024"
+_IFORMER = "Zheng, iFormer, ICLR 2025"
+_LOWFORMER = "Nottebaum et al., LowFormer, WACV 2025"
+_RDNET = "Kim et al., DenseNets Reloaded, ECCV 2024"
+_NEXTVIT = "Li et al., Next-ViT, arXiv 2022"
+_CSPNET = "Wang et al., CSPNet, CVPR Workshops 2020"
+_DLA = "Yu et al., Deep Layer Aggregation, CVPR 2018"
+_EDGETPU = "Google's EfficientNet-EdgeTPU and MobileNet-EdgeTPU"
 _SWIFTFORMER = "Shaker et al., SwiftFormer, ICCV 2023"
 
 
@@ -93,6 +107,12 @@ def _mobilevit_v2(model: str) -> Entry:
     return timm_entry(model, _MOBILEVIT_V2, None, None, why_not=why_not, resolution=256)
 
 
+def _bound(model: str, paper: str) -> Entry:
+    """Return an EfficientFormer, which can classify alone."""
+    why_not = "its attention is bound to images of 224x224 pixels"
+    return timm_entry(model, paper, None, None, why_not=why_not)
+
+
 def _mobilevit(model: str, channels: Channels, expanded: int) -> Entry:
     taps = (("stages.4.0.conv1_1x1", expanded), ("final_conv", channels[4]))
     return _row(model, _MOBILEVIT, channels, taps, 256)
@@ -132,26 +152,42 @@ ROWS = {
     "mobileone_s2": _stages("mobileone_s2", _MOBILEONE, (64, 96, 256, 640, 2048), fuse=fuse_branches),
     "mobileone_s3": _stages("mobileone_s3", _MOBILEONE, (64, 128, 320, 768, 2048), fuse=fuse_branches),
     "mobileone_s4": _stages("mobileone_s4", _MOBILEONE, (64, 192, 448, 896, 2048), fuse=fuse_branches),
+    "efficientformer_l1": _bound("efficientformer_l1", _EFFICIENTFORMER),
+    "efficientformer_l3": _bound("efficientformer_l3", _EFFICIENTFORMER),
+    "efficientformer_l7": _bound("efficientformer_l7", _EFFICIENTFORMER),
+    "efficientformer_v2_s0": _bound("efficientformerv2_s0", _EFFICIENTFORMER_V2),
+    "efficientformer_v2_s1": _bound("efficientformerv2_s1", _EFFICIENTFORMER_V2),
+    "efficientformer_v2_s2": _bound("efficientformerv2_s2", _EFFICIENTFORMER_V2),
+    "efficientformer_v2_l": _bound("efficientformerv2_l", _EFFICIENTFORMER_V2),
     "edgenext_xx_small": _stages("edgenext_xx_small", _EDGENEXT, (0, 24, 48, 88, 168), resolution=256, **_published(1.33, 0.261, _EDGENEXT_CODE)),
     "edgenext_x_small": _stages("edgenext_x_small", _EDGENEXT, (0, 32, 64, 100, 192), resolution=256, **_published(2.34, 0.538, _EDGENEXT_CODE)),
     "edgenext_small": _stages("edgenext_small", _EDGENEXT, (0, 48, 96, 160, 304), resolution=256, **_published(5.59, 1.26, _EDGENEXT_CODE)),
     "edgenext_base": _stages("edgenext_base", _EDGENEXT, (0, 80, 160, 288, 584), resolution=256, **_published(18.51, 3.84, _EDGENEXT_CODE)),
+    "starnet_s050": _stages("starnet_s050", _STARNET, _four(16)),
+    "starnet_s100": _stages("starnet_s100", _STARNET, _four(20)),
+    "starnet_s150": _stages("starnet_s150", _STARNET, _four(24)),
     "starnet_s1": _stages("starnet_s1", _STARNET, _four(24)),
     "starnet_s2": _stages("starnet_s2", _STARNET, _four(32)),
     "starnet_s3": _stages("starnet_s3", _STARNET, _four(32)),
     "starnet_s4": _stages("starnet_s4", _STARNET, _four(32)),
+    "ghostnet_x0.5": _ghost("ghostnet_050", _GHOSTNET, (8, 12, 20, 40, 80), 336, 480),
     "ghostnet_x1.0": _ghost("ghostnet_100", _GHOSTNET, (16, 24, 40, 80, 160), 672, 960),
+    "ghostnet_x1.3": _ghost("ghostnet_130", _GHOSTNET, (20, 32, 52, 104, 208), 872, 1248),
     "ghostnet_v2_x1.0": _ghost("ghostnetv2_100", _GHOSTNET_V2, (16, 24, 40, 80, 160), 672, 960),
     "ghostnet_v2_x1.3": _ghost("ghostnetv2_130", _GHOSTNET_V2, (20, 32, 52, 104, 208), 872, 1248),
     "ghostnet_v2_x1.6": _ghost("ghostnetv2_160", _GHOSTNET_V2, (24, 40, 64, 128, 256), 1076, 1536),
     "ghostnet_v3_x1.0": _ghost("ghostnetv3_100", _GHOSTNET_V3, (16, 24, 40, 80, 160), 672, 960, fuse=fuse_branches),
+    "ghostnet_v3_x1.3": _ghost("ghostnetv3_130", _GHOSTNET_V3, (20, 32, 52, 104, 208), 872, 1248, fuse=fuse_branches),
+    "ghostnet_v3_x1.6": _ghost("ghostnetv3_160", _GHOSTNET_V3, (24, 40, 64, 128, 256), 1076, 1536, fuse=fuse_branches),
     "repghostnet_x0.5": _ghost("repghostnet_050", _REPGHOST, (8, 12, 20, 40, 80), 168, 480, fuse=fuse_branches),
     "repghostnet_x1.0": _ghost("repghostnet_100", _REPGHOST, (16, 24, 40, 80, 160), 336, 960, fuse=fuse_branches),
     "repghostnet_x1.3": _ghost("repghostnet_130", _REPGHOST, (20, 32, 52, 104, 208), 436, 1248, fuse=fuse_branches),
     "repghostnet_x2.0": _ghost("repghostnet_200", _REPGHOST, (32, 48, 80, 160, 320), 672, 1920, fuse=fuse_branches),
+    "lcnet_x0.35": _row("lcnet_035", _LCNET, (16, 24, 48, 88, 176), (("blocks.4", 88), ("blocks.5", 176))),
     "lcnet_x0.5": _lcnet("lcnet_050", 16, 1.9, 0.047),
     "lcnet_x0.75": _lcnet("lcnet_075", 24, 2.4, 0.099),
     "lcnet_x1.0": _lcnet("lcnet_100", 32, 3.0, 0.161),
+    "lcnet_x1.5": _row("lcnet_150", _LCNET, (48, 96, 192, 384, 768), (("blocks.4", 384), ("blocks.5", 768))),
     "lcnet_v2_small": _stages("lcnetv2_small", _LCNET, _four(96), fuse=fuse_branches),
     "lcnet_v2_base": _stages("lcnetv2_base", _LCNET, _four(128), **_published(6.6, 0.604, f"{_PADDLE}/PP-LCNetV2.md"), fuse=fuse_branches),
     "lcnet_v2_large": _stages("lcnetv2_large", _LCNET, _four(160), fuse=fuse_branches),
@@ -165,6 +201,7 @@ ROWS = {
     "tinynet_c": _mbconv("tinynet_c", _TINYNET, (8, 16, 24, 64, 176), (384, 1280), 184),
     "tinynet_d": _mbconv("tinynet_d", _TINYNET, (8, 16, 24, 64, 176), (384, 1280), 152),
     "tinynet_e": _mbconv("tinynet_e", _TINYNET, (8, 16, 24, 56, 160), (336, 1280), 106),
+    "convnext_zepto_rms": _stages("convnext_zepto_rms", _CONVNEXT, _four(32)),
     "convnext_atto": _stages("convnext_atto", _CONVNEXT, _four(40)),
     "convnext_femto": _stages("convnext_femto", _CONVNEXT, _four(48)),
     "convnext_pico": _stages("convnext_pico", _CONVNEXT, _four(64)),
@@ -192,5 +229,18 @@ ROWS = {
     "swiftformer_xs": _stages("swiftformer_xs", _SWIFTFORMER, (0, 48, 56, 112, 220), **_published(3.5, 0.4, _SWIFTFORMER_CODE, "its README prints 0.4G of a network whose 0.6G the other two sizes bear out")),
     "swiftformer_s": _stages("swiftformer_s", _SWIFTFORMER, (0, 48, 64, 168, 224), **_published(6.1, 1.0, _SWIFTFORMER_CODE)),
     "swiftformer_l1": _stages("swiftformer_l1", _SWIFTFORMER, _four(48), **_published(12.1, 1.6, _SWIFTFORMER_CODE)),
+    "repvgg_a0": _stages("repvgg_a0", _REPVGG, (48, 48, 96, 192, 1280), fuse=fuse_branches),
+    "fbnet_v3_b": _row("fbnetv3_b", _FBNET_V3, (16, 24, 40, 120, 1344), (("blocks.5.0.bn1", 720), ("blocks.6", 1344))),
+    "mnasnet_small": _mbconv("mnasnet_small", _MNASNET, (8, 16, 16, 32, 144), (192, 1280), 224),
+    "hardcorenas_a": _row("hardcorenas_a", _HARDCORENAS, (16, 24, 40, 112, 960), (("blocks.5.0.bn1", 672), ("blocks.6", 960))),
+    "inception_next_atto": _stages("inception_next_atto", _INCEPTIONNEXT, _four(40)),
+    "iformer_t": _stages("iformer_t", _IFORMER, _four(32), fuse=fuse_branches),
+    "lowformer_b0": _stages("lowformer_b0", _LOWFORMER, _four(32)),
+    "rdnet_tiny": _row("rdnet_tiny", _RDNET, (0, 256, 440, 744, 1040), (("dense_stages.5", 744), ("dense_stages.6", 1040))),
+    "nextvit_small": _stages("nextvit_small", _NEXTVIT, (0, 96, 256, 512, 1024), fuse=fuse_branches),
+    "cspdarknet53": _row("cspdarknet53", _CSPNET, (64, 128, 256, 512, 1024), (("stages.3", 512), ("stages.4", 1024)), 256),
+    "dla34": _row("dla34", _DLA, (32, 64, 128, 256, 512), (("level4", 256), ("level5", 512))),
+    "mobilenet_edgetpu_v2_m": _row("mobilenet_edgetpu_v2_m", _EDGETPU, (32, 64, 80, 192, 320), (("blocks.5.0.bn1", 1536), ("bn2", 1344))),
+    "efficientnet_es": _row("efficientnet_es", _EDGETPU, (24, 32, 48, 144, 192), (("blocks.5.0.bn1", 1152), ("bn2", 1280))),
 }
 # fmt: on

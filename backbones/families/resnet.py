@@ -10,7 +10,7 @@ from functools import partial
 import timm
 
 from backbones.entry import Channels, Entry, Published, Taps
-from backbones.families.timm_models import timm_entry
+from backbones.timm_models import timm_entry
 
 _RESNET = "He et al., ResNet, CVPR 2016"
 _RESNEXT = "Xie et al., ResNeXt, CVPR 2017"
@@ -18,6 +18,8 @@ _SENET = "Hu et al., SENet, CVPR 2018"
 _DENSENET = "Huang et al., DenseNet, CVPR 2017"
 _REGNET = "Radosavovic et al., RegNet, CVPR 2020"
 _OSMR = "osmr/imgclsmob, gluon/README.md, with BN and biases"
+_RESNET_SOURCE = "multiply-adds: paper, table 1; params: osmr/imgclsmob, gluon/README.md"
+_V1_5 = "timm's has the stride in the 3x3 convolution (v1.5), which costs 0.2B more"
 _PYCLS = "facebookresearch/pycls, MODEL_ZOO.md"
 _BASIC, _BOTTLENECK = (64, 64, 128, 256, 512), (64, 256, 512, 1024, 2048)
 
@@ -25,6 +27,12 @@ _BASIC, _BOTTLENECK = (64, 64, 128, 256, 512), (64, 256, 512, 1024, 2048)
 def _resnet(model: str, paper: str, channels: Channels, params: float, macs: float) -> Entry:
     taps = (("layer3", channels[3]), ("layer4", channels[4]))
     return timm_entry(model, paper, channels, taps, published=Published(params, macs, _OSMR))
+
+
+def _original(model: str, channels: Channels, params: float, macs: float, note: str = "") -> Entry:
+    """Return a ResNet with the multiply-adds of its own paper."""
+    taps = (("layer3", channels[3]), ("layer4", channels[4]))
+    return timm_entry(model, _RESNET, channels, taps, published=Published(params, macs, _RESNET_SOURCE, note))
 
 
 def _unpublished(model: str, paper: str, channels: Channels) -> Entry:
@@ -82,10 +90,11 @@ _REGNETS = {
 }
 
 ROWS = {
-    "resnet18": _resnet("resnet18", _RESNET, _BASIC, 11.690, 1.820),
-    "resnet34": _resnet("resnet34", _RESNET, _BASIC, 21.798, 3.673),
-    "resnet101": _resnet("resnet101", _RESNET, _BOTTLENECK, 44.549, 7.830),
-    "resnet152": _resnet("resnet152", _RESNET, _BOTTLENECK, 60.193, 11.554),
+    "resnet18": _original("resnet18", _BASIC, 11.690, 1.8),
+    "resnet34": _original("resnet34", _BASIC, 21.798, 3.6),
+    "resnet50": _original("resnet50", _BOTTLENECK, 25.557, 3.8, _V1_5),
+    "resnet101": _original("resnet101", _BOTTLENECK, 44.549, 7.6, _V1_5),
+    "resnet152": _original("resnet152", _BOTTLENECK, 60.193, 11.3),
     "resnext50_32x4d": _resnet("resnext50_32x4d", _RESNEXT, _BOTTLENECK, 25.029, 4.256),
     "resnext101_32x4d": _resnet("resnext101_32x4d", _RESNEXT, _BOTTLENECK, 44.178, 8.003),
     "resnext101_32x8d": _unpublished("resnext101_32x8d", _RESNEXT, _BOTTLENECK),
@@ -97,6 +106,12 @@ ROWS = {
     "seresnet101": _resnet("seresnet101", _SENET, _BOTTLENECK, 49.327, 7.835),
     "seresnext50_32x4d": _resnet("seresnext50_32x4d", _SENET, _BOTTLENECK, 27.560, 4.258),
     "seresnext101_32x4d": _resnet("seresnext101_32x4d", _SENET, _BOTTLENECK, 48.955, 8.008),
+    # SENet's own, with the stride in the first 1x1 convolution
+    "seresnet18_legacy": _unpublished("legacy_seresnet18", _SENET, _BASIC),
+    "seresnet34_legacy": _unpublished("legacy_seresnet34", _SENET, _BASIC),
+    "seresnet50_legacy": _resnet("legacy_seresnet50", _SENET, _BOTTLENECK, 28.088, 3.880),
+    "seresnet101_legacy": _resnet("legacy_seresnet101", _SENET, _BOTTLENECK, 49.327, 7.603),
+    "seresnet152_legacy": _resnet("legacy_seresnet152", _SENET, _BOTTLENECK, 66.822, 11.329),
     "densenet121": _densenet("densenet121", 1024, 1024, 7.979, 2.872),
     "densenet169": _densenet("densenet169", 1280, 1664, 14.149, 3.404),
     "densenet201": _densenet("densenet201", 1792, 1920, 20.014, 4.347),

@@ -208,6 +208,7 @@ _FBNET = "Wu et al., FBNet, CVPR 2019"
 _PROXYLESS = "Cai et al., ProxylessNAS, ICLR 2019"
 _FAIRNAS = "Chu et al., FairNAS, ICCV 2021"
 _ATOMNAS = "Mei et al., AtomNAS, ICLR 2020"
+_ATOMNAS_CODE = "the authors' code, meijieru/yet_another_mobilenet_series, README.md"
 
 
 def _mbconv(
@@ -236,12 +237,7 @@ ROWS = {
         FBNET_B,
         _FBNET,
         (16, 24, 32, 112, 352),
-        Published(
-            4.5,
-            0.295,
-            "paper",
-            "the blocks are those of Table A of Han et al.; no text says where its paper saves 0.3M",
-        ),
+        Published(None, 0.295, "paper, abstract"),
         16,
         1984,
         nn.ReLU,
@@ -252,7 +248,12 @@ ROWS = {
         (16, 32, 40, 96, 320),
         Published(4.1, 0.32, "Han et al., CVPR 2021, tables 1 and 4"),
     ),
-    "fairnas_a": _mbconv(FAIRNAS_A, _FAIRNAS, _FAIRNAS_CHANNELS, Published(4.6, 0.388, "paper")),
+    "fairnas_a": _mbconv(
+        FAIRNAS_A,
+        _FAIRNAS,
+        _FAIRNAS_CHANNELS,
+        Published(4.6, 0.388, "the paper, as Termritthikun et al., EEEA-Net, 2021, Table 5, quotes it"),
+    ),
     "fairnas_a_se": _mbconv(with_squeeze_excitation(FAIRNAS_A, 1.0), _FAIRNAS, _FAIRNAS_CHANNELS, None),
     "fairnas_a_se_half": _mbconv(
         with_squeeze_excitation(FAIRNAS_A, 0.5),
@@ -260,6 +261,6 @@ ROWS = {
         _FAIRNAS_CHANNELS,
         Published(5.9, 0.39, "Han et al., CVPR 2021, table 1"),
     ),
-    "atomnas_c": _atomnas(False, Published(4.7, 0.360, "paper")),
-    "atomnas_c_plus": _atomnas(True, Published(5.9, 0.363, "paper")),
+    "atomnas_c": _atomnas(False, Published(4.7, 0.360, _ATOMNAS_CODE)),
+    "atomnas_c_plus": _atomnas(True, Published(5.9, 0.363, _ATOMNAS_CODE)),
 }

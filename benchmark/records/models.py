@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
+from backbones.entry import describe_licence
 from backbones.errors import UserError, did_you_mean
 
 RECORD = Path(__file__).parents[2] / "tests" / "golden" / "complexity.json"
@@ -151,4 +152,4 @@ def _published(printed: Printed | None) -> str:
 def _weights(model: Model) -> str:
     if model["weights"] is None:
         return "-"
-    return f"{model['weights']} ({model['licence'] or 'licence not recorded'})"
+    return f"{model['weights']} ({describe_licence(model['licence'])})"

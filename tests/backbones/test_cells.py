@@ -29,6 +29,12 @@ DARTS_V2 = {
     "reduce": "max_pool_3x3 0, max_pool_3x3 1, skip_connect 2, max_pool_3x3 1, max_pool_3x3 0, skip_connect 2, "
     "skip_connect 2, max_pool_3x3 1",
 }
+DARTS_V1 = {
+    "normal": "sep_conv_3x3 1, sep_conv_3x3 0, skip_connect 0, sep_conv_3x3 1, skip_connect 0, sep_conv_3x3 1, "
+    "sep_conv_3x3 0, skip_connect 2",
+    "reduce": "max_pool_3x3 0, max_pool_3x3 1, skip_connect 2, max_pool_3x3 0, max_pool_3x3 0, skip_connect 2, "
+    "skip_connect 2, avg_pool_3x3 0",
+}
 P_DARTS = {
     "normal": "skip_connect 0, dil_conv_3x3 1, skip_connect 0, sep_conv_3x3 1, sep_conv_3x3 1, sep_conv_3x3 3, "
     "sep_conv_3x3 0, dil_conv_5x5 4",
@@ -83,6 +89,8 @@ def test_amoebanets_cells_are_its_codes(genotype, theirs):
 @pytest.mark.parametrize(
     ("genotype", "theirs"),
     [
+        (cells.DARTS_V1_NORMAL, DARTS_V1["normal"]),
+        (cells.DARTS_V1_REDUCTION, DARTS_V1["reduce"]),
         (cells.DARTS_NORMAL, DARTS_V2["normal"]),
         (cells.DARTS_REDUCTION, DARTS_V2["reduce"]),
         (cells.P_DARTS_NORMAL, P_DARTS["normal"]),
@@ -166,6 +174,25 @@ def test_pnasnets_first_stem_cell_gives_timms_output(randomise):
     x, _ = maps(last, last)
     with torch.no_grad():
         torch.testing.assert_close(with_weights_of(ours, theirs, randomise)(x, x), theirs(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "offsets"),
+    [
+        ("sep3", range(-2, 3)),  # a kernel of 3 twice
+        ("sep5", range(-4, 5)),
+        ("sep7", range(-6, 7)),
+        ("dil3", range(-2, 3, 2)),
+        ("dil5", range(-4, 5, 2)),
+    ],
+)
+def test_an_operation_sees_the_pixels_of_its_kernel(name, offsets):
+    operation = cells.OPERATIONS[name](2, 2, 1).eval()
+    for parameter in operation.parameters():
+        nn.init.ones_(parameter)  # so that no ReLU stops anything
+    x = torch.ones(1, 2, 17, 17, requires_grad=True)
+    operation(x)[0, 0, 8, 8].backward()
+    assert [place - 8 for place in range(17) if x.grad[0, 0, 8, place]] == list(offsets)
 
 
 @pytest.mark.parametrize("side", [7, 8])

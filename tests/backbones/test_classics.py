@@ -7,6 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from backbones.catalogue import find_entry
 from backbones.families.classics import LENET_SEEN, LRN, VGG, AlexNet, LeNet, VGGNet
+from backbones.weights import load_pretrained
 
 
 def images(count: int = 1, side: int = 64, channels: int = 3) -> torch.Tensor:
@@ -103,10 +104,30 @@ def test_local_response_normalisation_is_the_papers_formula():
     torch.testing.assert_close(nn.LocalResponseNorm(**LRN)(x), x / (2 + 1e-4 * squares) ** 0.75)
 
 
-def test_alexnet_padded_is_alexnet_but_for_its_borders():
-    paper, padded = (find_entry(name).build() for name in ("alexnet", "alexnet_padded"))
-    padded.load_state_dict(paper.state_dict())
-    assert find_entry("alexnet").channels is None
+@pytest.mark.parametrize("name", ["alexnet", "alexnet_owt"])
+def test_alexnet_padded_is_alexnet_but_for_its_borders(name):
+    with torch.device("meta"):
+        paper, padded = (find_entry(name + suffix).build() for suffix in ("", "_padded"))
+    assert [(key, value.shape) for key, value in paper.state_dict().items()] == [
+        (key, value.shape) for key, value in padded.state_dict().items()
+    ]
+    assert find_entry(name).channels is None
+    assert find_entry(f"{name}_padded").channels
+
+
+@pytest.mark.slow
+def test_torchvisions_alexnet_file_fills_ours_and_gives_its_outputs(tmp_path):
+    """Its fully connected layers are our convolutions of the whole map."""
+    theirs = torchvision.models.alexnet(num_classes=10).eval()
+    torch.save(theirs.state_dict(), tmp_path / "alexnet.pth")
+    ours = find_entry("alexnet_owt").build(num_classes=10).eval()
+    load_pretrained(ours, "alexnet_owt", str(tmp_path / "alexnet.pth"))
+    ours.head.fc.load_state_dict(theirs.classifier[6].state_dict())  # of ten classes, which a file cannot bring
+    x = images(side=224)
+    with torch.no_grad():
+        logits = theirs(x)
+        torch.testing.assert_close(ours(x), logits, atol=1e-5, rtol=1e-4)
+    assert logits.std() > 1e-3
 
 
 # --- VGG ---

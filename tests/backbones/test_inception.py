@@ -4,7 +4,13 @@ import torchvision
 from torch import nn
 
 from backbones.catalogue import find_entry
-from backbones.families.inception import ResidualBranches, bn_inception, googlenet, inception_resnet_v1
+from backbones.families.inception import (
+    ResidualBranches,
+    bn_inception,
+    googlenet,
+    inception_resnet_v1,
+    padded_timm,
+)
 from benchmark.measuring.complexity import count_macs
 
 # GoogLeNet, table 1: output channels and multiply-adds in M of every module
@@ -113,3 +119,21 @@ def test_inception_resnet_v1_padded_is_the_other_but_for_its_borders():
         paper, padded = (find_entry(f"inception_resnet_v1{suffix}").build() for suffix in ("", "_padded"))
     shapes = [{key: value.shape for key, value in net.state_dict().items()} for net in (paper, padded)]
     assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("model", ["inception_v3", "inception_v4", "inception_resnet_v2"])
+def test_timms_networks_with_padding_keep_timms_tensors_and_modules(model):
+    with torch.device("meta"):
+        timms, padded = (find_entry(model + suffix).build() for suffix in ("", "_padded"))
+    shapes = [[(key, value.shape) for key, value in net.state_dict().items()] for net in (timms, padded)]
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize(("reduction", "channels"), [("Mixed_6a", 288), ("Mixed_7a", 768)])
+def test_inception_v3s_poolings_without_a_module_are_padded_too(reduction, channels):
+    block = padded_timm("inception_v3").eval().get_submodule(reduction)
+    x = torch.randn(1, channels, 8, 8)
+    with torch.no_grad():
+        out = block(x)
+    assert out.shape[2:] == (4, 4)
+    assert torch.equal(out[:, -channels:], nn.functional.max_pool2d(x, 3, 2, padding=1))

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import distribution
 from pathlib import Path
 
 import huggingface_hub
@@ -361,6 +362,24 @@ def test_imagenet_comes_from_timms_hub_with_its_licence(file, hub, randomise, me
     assert_same_logits(load(build_network("rexnet_x1.0"), "rexnet_x1.0", "imagenet"), theirs)
 
 
+@pytest.mark.parametrize(
+    ("name", "licence"),
+    [
+        ("convnext_v2_atto", "licence cc-by-nc-4.0, not for commercial use"),
+        ("fastvit_t8", "licence fastvit-license, Apple's own"),
+        ("mobileone_s1", "licence mobileone-license, Apple's own"),
+        ("mobilevit_xxs", "licence cvnets-license, Apple's own"),
+        ("timm:fastvit_mci0", "licence apple-amlr, Apple's own"),
+        ("timm:dla46_c", "licence bsd-3-clause"),
+    ],
+)
+def test_weights_that_are_downloaded_come_with_what_to_know_of_their_licence(name, licence, hub, messages):
+    model = find_entry(name).timm
+    serve(hub, timm.create_model(model))
+    load(build_network(name), name, "imagenet")
+    assert f"timm {model} ({licence}) into {name}" in messages.text
+
+
 def test_timm_renames_the_keys_of_the_authors_file(hub, randomise):
     theirs = randomise(timm.create_model("convnext_atto"), seed=7)
     renames = {
@@ -459,6 +478,17 @@ def lite0_file() -> Path:
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"the optional package {package} is not installed")
     return Path(importlib.import_module(package).__file__).parent / file
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"])
+def test_weights_of_a_package_come_with_the_packages_licence(name, messages):
+    package, _ = find_entry(name).package
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"the optional package {package} is not installed")
+    load(build_network(name), name, "imagenet")
+    assert f"package {package} (licence apache-2.0) into {name}" in messages.text
+    (text,) = (file.read_text() for file in distribution(package).files if file.name == "LICENSE")
+    assert "Licensed under the Apache License, Version 2.0" in text
 
 
 def test_the_installed_package_serves_efficientnet_lite0(lite0_file, hub):

@@ -1,4 +1,4 @@
-"""Every row of the families written here: its published cost, its maps, its gradients."""
+"""Every row of the catalogue: its published cost, its maps, its gradients."""
 
 from decimal import Decimal
 
@@ -7,25 +7,25 @@ import torch
 from helpers import sampled
 from torch import Tensor, nn
 
-from backbones.catalogue import fuse_network
-from backbones.entry import Entry
-from backbones.families import cells, classics, inception, mobile, resnet, rexnet_lite, searched, shufflenet
+from backbones.catalogue import CATALOGUE, fuse_network
 from backbones.features import Backbone
 from benchmark.measuring.complexity import count_macs
 
 pytestmark = pytest.mark.slow
 
-FAMILIES = (shufflenet, classics, inception, cells, searched, rexnet_lite, resnet, mobile)
-ROWS: dict[str, Entry] = {name: entry for family in FAMILIES for name, entry in family.ROWS.items()}
-# Detectors' maps of timm's models as they are are tested with those of the whole catalogue.
-OURS = [name for family in FAMILIES[:-2] for name, entry in family.ROWS.items() if entry.channels]
 SIZES = ((320, 320), (416, 608), (800, 1216))
+# Their stem has no padding, and C1, which no detector uses, a row and a column less.
+SHORT_C1 = ("nasnet_a_large", "pnasnet_5_large")
 # Some count biases or batch normalisation; a figure may also be off by half a unit of its last printed digit.
 TOLERANCE = 0.025
 # Where ours differ by more than that, as the rows' notes explain: ours / published - 1 of params and multiply-adds
 DIFFERS = {
+    "efficientnet_b4": (0.018, 0.046),
+    "efficientnet_b5": (0.013, 0.037),
+    "mobilenet_v2": (0.031, 0.003),
     "googlenet": (0.006, 0.054),
-    "fbnet_b": (0.07, 0.005),
+    "resnet50": (0.0, 0.076),
+    "resnet101": (0.0, 0.0265),
     "lcnet_x0.5": (-0.01, -0.0483),
     "lcnet_x0.75": (-0.017, -0.0426),
     "lcnet_x1.0": (-0.015, -0.033),
@@ -50,12 +50,16 @@ LEARNERS = (
     "fairnas_a_se",
     "atomnas_c_plus",
     "rexnet_lite_x1.0",
+    "rexnet_plain_candidate_a",
+    "rexnet_plain_candidate_b",
 )
 
 
 def levels(net: nn.Module) -> dict[str, tuple[int, int]]:
-    """Module -> (channels, stride) of C1..C5."""
-    return {level["module"]: (level["num_chs"], level["reduction"]) for level in net.feature_info}
+    """Module -> (channels, stride) of C1..C5; timm's record names for C1 a module that some networks do not have."""
+    info = net.feature_info if isinstance(net.feature_info, list) else net.feature_info.get_dicts()
+    modules = dict(net.named_modules())
+    return {level["module"]: (level["num_chs"], level["reduction"]) for level in info if level["module"] in modules}
 
 
 def agrees(ours: float, printed: float) -> bool:
@@ -63,9 +67,9 @@ def agrees(ours: float, printed: float) -> bool:
     return abs(ours - printed) <= max(TOLERANCE * printed, last_digit / 2)
 
 
-@pytest.mark.parametrize("name", sampled(name for name, entry in ROWS.items() if entry.published))
+@pytest.mark.parametrize("name", sampled(name for name, entry in CATALOGUE.items() if entry.published))
 def test_costs_are_the_published(name):
-    entry = ROWS[name]
+    entry = CATALOGUE[name]
     with torch.device("meta"):
         net = fuse_network(name, entry.build().eval())
         macs, _ = count_macs(lambda: net(torch.zeros(1, 3, entry.resolution, entry.resolution)))
@@ -80,9 +84,9 @@ def test_costs_are_the_published(name):
         assert found == pytest.approx(DIFFERS[name], abs=1e-3), entry.published.note
 
 
-@pytest.mark.parametrize("name", sampled(OURS))
+@pytest.mark.parametrize("name", sampled(name for name, entry in CATALOGUE.items() if entry.channels))
 def test_maps_are_exactly_at_their_strides(name):
-    entry = ROWS[name]
+    entry = CATALOGUE[name]
     with torch.device("meta"):
         net = entry.build().eval()
     expected = levels(net) | {
@@ -90,6 +94,8 @@ def test_maps_are_exactly_at_their_strides(name):
     }
     recorded = {stride: chs for chs, stride in levels(net).values()}
     assert entry.channels == tuple(recorded.get(stride, 0) for stride in (2, 4, 8, 16, 32))
+    if name in SHORT_C1:
+        expected = {module: level for module, level in expected.items() if level[1] > 2}
     shapes: dict[str, tuple[int, ...]] = {}
     for module in expected:
         net.get_submodule(module).register_forward_hook(
@@ -119,7 +125,7 @@ def test_every_parameter_has_a_gradient(name, taps):
 @pytest.mark.parametrize("name", sampled(LEARNERS))
 def test_the_classifier_gives_logits_that_depend_on_the_image(name):
     torch.manual_seed(0)
-    net = ROWS[name].build(num_classes=7, drop_rate=0.0).eval()
+    net = CATALOGUE[name].build(num_classes=7, drop_rate=0.0).eval()
     with torch.no_grad():
         logits = net(torch.randn(2, 3, 64, 64))
     assert logits.shape == (2, 7)

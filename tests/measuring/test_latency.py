@@ -11,7 +11,10 @@ from torch import nn
 from backbones.catalogue import build_network
 from backbones.errors import UserError
 from backbones.features import Backbone
+from benchmark.config.complete import complete_model
+from benchmark.config.load import load_config
 from benchmark.measuring import energy, latency
+from benchmark.measuring.complexity import classifier_complexity, detector_complexity
 from benchmark.measuring.folding import fold_batch_norm
 from benchmark.measuring.latency import Settings, describe, latency_rows, measure
 from benchmark.records.latency import Latency
@@ -73,7 +76,10 @@ def test_folded_backbone_gives_the_same_maps_at_its_taps(name):
         "ghostnet_v3_x1.0",
         "repghostnet_x0.5",
         "lcnet_v2_small",
-        "timm:repvgg_a0",
+        "repvgg_a0",
+        "iformer_t",
+        "nextvit_small",
+        "timm:repvgg_a1",
     ],
 )
 def test_a_fused_backbone_gives_the_same_maps_with_fewer_parameters(name, taps):
@@ -91,12 +97,29 @@ def test_a_backbone_in_training_is_not_fused():
         Backbone("lcnet_v2_small").train().fuse()
 
 
+def timed_params(model: str, **settings) -> int:
+    """Parameters of the modules that run while a model is timed."""
+    ran: dict[nn.Module, int] = {}
+    handle = nn.modules.module.register_module_forward_hook(
+        lambda module, args, output: ran.update({module: sum(p.numel() for p in module.parameters(recurse=False))})
+    )
+    try:
+        (record,) = measure([model], Settings(threads=1, runs=1, input=(64, 64), **settings))
+    finally:
+        handle.remove()
+    assert record.fused
+    return sum(ran.values())
+
+
 def test_what_is_timed_of_a_reparameterised_network_is_the_fused_one():
-    config = str(ROOT / "configs" / "ssdlite.py")
-    models = [config, "repghostnet_x0.5", "mobilenet_v3_small"]
-    records = measure(models, Settings(threads=1, runs=1, input=(64, 64), backbone="repghostnet_x0.5"))
-    assert [record.fused for record in records] == [True, True, False]
-    assert latency_rows(records)[1]["model"] == "repghostnet_x0.5 (branches merged)"
+    name, config = "repghostnet_x0.5", ROOT / "configs" / "ssdlite.py"
+    assert timed_params(name) == classifier_complexity(name, 224).params
+    cfg = load_config(config, backbone=name)
+    complete_model(cfg)
+    assert timed_params(str(config), backbone=name) == detector_complexity(cfg).params
+    (record,) = measure([name], QUICK)
+    assert latency_rows([record])[0]["model"] == "repghostnet_x0.5 (branches merged)"
+    assert not measure(["mobilenet_v3_small"], QUICK)[0].fused
 
 
 def test_norms_without_a_convolution_right_before_are_left():

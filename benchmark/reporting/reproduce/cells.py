@@ -57,7 +57,6 @@ class Verdict(StrEnum):
     NOT_PRINTED = "not printed"
     NOT_COMPARED = "not compared"  # times of another machine, and ratios near 1
     MISSING = "missing"
-    NOT_MEASURED_HERE = "not measured here"  # the benchmark trains no ImageNet classifier
     NOT_IN_THE_CATALOGUE = "not in the catalogue"
 
 
@@ -123,7 +122,7 @@ class State:
         rows: number of its rows.
         cells: row by row.
         ratios: of times, where two belong together.
-        conditions: of the times, by heading of their column.
+        conditions: of the times, by heading of their column, and which weights are from elsewhere.
         skipped: runs of a row's backbone and data that fill no cell, and why.
         problems: files and folders that cannot be read.
     """

@@ -3,6 +3,10 @@
 A run fills a row's cells if it trained the row's config from pretrained weights on as many images as the recipe says,
 give or take a tenth and whatever the batch, and was evaluated on the whole split of the row's data. Of several seeds
 the mean counts. Times are of classifiers in fp32, eager, with batch normalisation as it is.
+
+A table of ImageNet classifiers names the recipe of each row's training. Where there is none of it here, the newest
+evaluation of weights from elsewhere fills the row, of several rows of one backbone the last, which has the most
+augmentation; the notes name the weights.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +20,7 @@ from benchmark.config.load import config_name, load_config
 from benchmark.config.names import CONFIGS
 from benchmark.measuring.complexity import Complexity
 from benchmark.records.latency import Latency, Pair
+from benchmark.records.models import read_models
 from benchmark.records.result import Result
 from benchmark.records.runs import Run, find_runs
 from benchmark.reporting.paper.blocks import read_architecture, structure
@@ -68,11 +73,12 @@ def read_state(number: TableNumber, folders: Sequence[Path], data_root: Path | N
     times = {column: _choose_times(rows, found.timings, timed) for column, timed in TIMED.items()}
     cells: list[Cell] = []
     skipped: list[str] = []
+    weights: list[str] = []
     for row in rows:
-        config = row_config(number, row)
-        cfg = load_config(config) if config else None
-        runs, others = _runs_of(row, cfg, found.runs) if cfg else ([], [])
+        cfg = _recipe(number, row)
+        runs, others = _runs_of(number, row, cfg, found.runs) if cfg else ([], [])
         skipped += others
+        weights += [f"{row['label']} of {origin}" for run in runs if (origin := _from_elsewhere(run.result))]
         measured = _Measured(
             [run.result for run in runs],
             next(counts).ours if row["backbone"] else None,
@@ -87,7 +93,8 @@ def read_state(number: TableNumber, folders: Sequence[Path], data_root: Path | N
         len(rows),
         tuple(cells),
         tuple(ratios),
-        {column.heading: _describe(own) for column in columns(number) if (own := times.get(column.name))},
+        {column.heading: _describe(own) for column in columns(number) if (own := times.get(column.name))}
+        | ({"Weights that were not trained here": "; ".join(weights)} if weights else {}),
         tuple(skipped),
         tuple(found.problems),
     )
@@ -98,20 +105,59 @@ def recipe_images(cfg: Config) -> int:
     return cfg.train_cfg.max_iters * cfg.auto_scale_lr.base_batch_size
 
 
-def _runs_of(row: Row, cfg: Config, runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
+def _recipe(number: TableNumber, row: Row) -> Config | None:
+    """Return the config of a row's training; None where the catalogue has no backbone for it, or nothing is trained."""
+    if row["backbone"] and "recipe" in row:
+        return load_config(CONFIGS / f"{row['recipe']}.py", backbone=row["backbone"])
+    config = row_config(number, row)
+    return load_config(config) if config else None
+
+
+def _from_elsewhere(result: Result) -> str | None:
+    """Return which weights an evaluation is of that no run of ours has trained; None for others."""
+    checkpoint = result.checkpoint
+    return checkpoint.file if checkpoint and checkpoint.iteration is None and result.training is None else None
+
+
+def _same_backbone(number: TableNumber, row: Row) -> list[Row]:
+    return [other for other in read_table(number) if other["backbone"] == row["backbone"]]
+
+
+def _takes_weights(number: TableNumber, row: Row) -> bool:
+    """Tell whether weights from elsewhere may fill a row."""
+    return "recipe" in row and row == _same_backbone(number, row)[-1]
+
+
+def _runs_of(number: TableNumber, row: Row, cfg: Config, runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
     """Return the runs that fill a row's cells, the newest of each seed, and why others of its model do not."""
     by_seed: dict[int | None, Run] = {}
+    weights: list[Run] = []
     skipped: list[str] = []
+    others = {f"{other['recipe']}_{other['backbone']}" for other in _same_backbone(number, row) if "recipe" in other}
     for run in sorted(runs, key=lambda run: run.result.provenance.date):
         result = run.result
         same_model = (result.task, result.backbone) == (cfg.task, row["backbone"])
         if not (same_model and is_on_data(row, cfg.task, result.data)):
             continue
-        if reason := _why_not(result, cfg):
+        elsewhere = "recipe" in row and _from_elsewhere(result)
+        of_another_row = result.config.name in others - {config_name(cfg)}
+        if not _takes_weights(number, row) if elsewhere else of_another_row:
+            continue
+        if reason := _why_not_evaluated(result, row) if elsewhere else _why_not(result, cfg):
             skipped.append(f"{run.folder}: {reason}")
         elif result.training:
             by_seed[result.training.seed] = run
-    return list(by_seed.values()), skipped
+        else:
+            weights = [run]
+    return list(by_seed.values()) or weights, skipped
+
+
+def _why_not_evaluated(result: Result, row: Row) -> str | None:
+    """Say why an evaluation of a row's backbone does not fill its cells, whatever weights it is of."""
+    if result.data.partial:
+        return f"evaluated on a part of the split ({result.data.images} images)"
+    (_, _, height, width), side = result.cost.input, classifier_side(row)
+    return None if (height, width) == (side, side) else f"evaluated at {height}x{width}, not {side}x{side}"
 
 
 def _why_not(result: Result, cfg: Config) -> str | None:
@@ -127,8 +173,9 @@ def _why_not(result: Result, cfg: Config) -> str | None:
         return f"not of its final weights ({result.other_weights})"
     if training.partial:
         return "trained on a part of the split"
-    if training.pretrained is None:
-        return "trained from random weights"
+    wanted = cfg.model.backbone.pretrained is not None
+    if (training.pretrained is not None) != wanted:
+        return f"trained from {'random' if wanted else 'pretrained'} weights"
     share = training.iterations * training.batch_size / recipe_images(cfg)
     if abs(share - 1) > _SAME_LENGTH:
         return f"trained on {share:.3g} times the recipe's images"
@@ -198,8 +245,6 @@ def _cell(
 def _verdict(cell: Cell) -> Verdict:
     if not cell.backbone:
         return Verdict.NOT_IN_THE_CATALOGUE
-    if cell.command is None:
-        return Verdict.NOT_MEASURED_HERE
     if cell.ours is None:
         return Verdict.MISSING
     if not cell.printed:
@@ -221,13 +266,24 @@ def _commands(number: TableNumber, row: Row, cfg: Config | None, data_root: Path
     }
     count = f"python tools/complexity.py --table {number}"
     commands = {"count": count, "structure": count, "time": times, **on_gpu}
-    return commands | ({"accuracy": _training_command(cfg, data_root)} if cfg else {})
+    if cfg and _takes_weights(number, row) and read_models()[row["backbone"]]["weights"]:
+        return commands | {"accuracy": _evaluation_command(row, data_root)}
+    return commands | ({"accuracy": _training_command(row, cfg, data_root)} if cfg else {})
 
 
-def _training_command(cfg: Config, data_root: Path | None) -> str:
+def _evaluation_command(row: Row, data_root: Path | None) -> str:
+    """Return the command line that evaluates the ImageNet weights of a row's backbone."""
+    options = f" --data-root {data_root}" if data_root else ""
+    return (
+        f"python tools/eval_imagenet.py configs/imagenet.py --backbone {row['backbone']} --pretrained imagenet{options}"
+    )
+
+
+def _training_command(row: Row, cfg: Config, data_root: Path | None) -> str:
     """Return the command line that trains a config by one process, at the batch that its recipe is for."""
     batch = cfg.auto_scale_lr.base_batch_size
-    options = f" --batch-size {batch}" if batch != cfg.train_dataloader.batch_size else ""
+    options = f" --backbone {row['backbone']}" if "recipe" in row else ""
+    options += f" --batch-size {batch}" if batch != cfg.train_dataloader.batch_size else ""
     options += f" --data-root {data_root}" if data_root else ""
     return f"python tools/train.py {Path(cfg.filename).relative_to(CONFIGS.parent)}{options}"
 

@@ -138,18 +138,16 @@ def _command_rows(state: State) -> list[dict[str, str]]:
 
 
 def _notes(state: State) -> str:
-    table, verdicts = TABLES[state.number], {cell.verdict for cell in state.cells}
+    table = TABLES[state.number]
     notes = [f"{heading}: {conditions}." for heading, conditions in state.conditions.items()]
     if any(map(is_quoted, read_table(state.number))):
         notes.append(f"Rows that the paper quotes from elsewhere may differ by {QUOTED_TOLERANCE:.0%} of the figure.")
-    if Verdict.NOT_MEASURED_HERE in verdicts:
-        notes.append("This benchmark trains no ImageNet classifiers, so their accuracy is not measured here.")
     if table.timed:
         notes.append(
             "Times depend on the machine and get no verdict; where the paper's ratio of two is "
             f"{CLEARLY_OVER_1} or more, ours must be over 1."
         )
-    if table.config:
+    if any((cell.command or "").startswith("python tools/train.py") for cell in state.cells):
         notes.append(
             "A training line is for one process at the recipe's batch. On 8 GPUs: torchrun --nproc_per_node=8 in place "
             "of python, and no --batch-size."

@@ -1,4 +1,4 @@
-"""timm's models: the rows that need no family of their own, and a reader that makes an entry of any other."""
+"""timm's models: an entry from timm's own records, for rows of the families and for any other model."""
 
 import functools
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from backbones.errors import UserError, did_you_mean
 fuse_branches = functools.partial(reparameterize_model, inplace=True)
 _FUSES = ("fuse", "reparameterize", "switch_to_deploy")  # what timm calls, of the modules that have it
 _PYRAMID = (4, 8, 16, 32)
-_DRY_RUN_SIDE = 320  # px
+_DRY_RUN_SIZES = ((320, 320), (416, 608))  # px, height and width: a square hides maps that are resized to even sides
 
 
 def timm_record(model: str) -> PretrainedCfg:
@@ -119,36 +119,30 @@ def _dry_run(net: nn.Module, levels: list[dict]) -> None:
     """Run a network on the meta device, since not every model of timm gives the maps of its own record.
 
     Raises:
-        _UnfitError: modules of the record are missing, the network does not take this size, or maps have another shape.
+        _UnfitError: modules of the record are missing, the network does not take a size, or maps have another shape.
     """
     shapes: dict[int, tuple[int, ...]] = {}
-    at = f"on a {_DRY_RUN_SIDE}x{_DRY_RUN_SIDE} image"
-    try:
+    for height, width in _DRY_RUN_SIZES:
+        at = f"on a {height}x{width} image"
+        try:
+            hooks = [
+                net.get_submodule(level["module"]).register_forward_hook(
+                    lambda module, args, output, stride=level["reduction"]: shapes.update({stride: tuple(output.shape)})
+                )
+                for level in levels
+            ]
+            with torch.no_grad():
+                cast(FeatureNetwork, net).forward_features(torch.zeros(1, 3, height, width, device="meta"))
+        except Exception as error:  # every model has its own for an input it does not take
+            raise _UnfitError(f"{at} it fails ({_one_line(error)})") from error
+        for hook in hooks:
+            hook.remove()
         for level in levels:
-            net.get_submodule(level["module"]).register_forward_hook(
-                lambda module, args, output, stride=level["reduction"]: shapes.update({stride: tuple(output.shape)})
-            )
-        with torch.no_grad():
-            cast(FeatureNetwork, net).forward_features(torch.zeros(1, 3, _DRY_RUN_SIDE, _DRY_RUN_SIDE, device="meta"))
-    except Exception as error:  # every model has its own for an input it does not take
-        raise _UnfitError(f"{at} it fails ({_one_line(error)})") from error
-    for level in levels:
-        side = _DRY_RUN_SIDE // level["reduction"]
-        expected, found = (1, level["num_chs"], side, side), shapes.get(level["reduction"])
-        if found != expected:
             stride = level["reduction"]
-            raise _UnfitError(f"{at} its map at stride {stride} is {found}, expected {expected} (N, C, H, W)")
+            expected, found = (1, level["num_chs"], height // stride, width // stride), shapes.get(stride)
+            if found != expected:
+                raise _UnfitError(f"{at} its map at stride {stride} is {found}, expected {expected} (N, C, H, W)")
 
 
 def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": ")
-
-
-ROWS = {
-    "resnet50": timm_entry(
-        "resnet50",
-        "He et al., ResNet, CVPR 2016",
-        (64, 256, 512, 1024, 2048),
-        (("layer3", 1024), ("layer4", 2048)),
-    ),
-}
