@@ -152,6 +152,9 @@ def _content(path: Path) -> str:
     return hashlib.blake2b(path.read_bytes()).hexdigest()
 
 
+EMPTY = hashlib.blake2b().hexdigest()  # a file that holds nothing, in a fingerprint
+
+
 def complaint(outcome: Outcome, words: str = "") -> str | None:
     """Return what is wrong with how a refused command ended, or None."""
     lines = [line for line in outcome.err.strip().splitlines() if not line.startswith("warning: ")]
