@@ -11,7 +11,7 @@ objects, and a resample's AP higher still: percentile intervals move away from t
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from pycocotools.cocoeval import COCOeval, Params
 
 from backbones.errors import UserError
 from benchmark.console import track_progress
-from benchmark.data.annotations import check_ids
+from benchmark.data.annotations import check_ids, leave_out
 from benchmark.records.figures import IouType
 
 LEVEL = 95  # percent
@@ -98,7 +98,13 @@ class Difference:
         return "A is better" if low > 0 else "B is better" if high < 0 else "not decided"
 
 
-def match(annotations: Path, detections: Sequence[Mapping[str, Any]], iou_type: IouType = "bbox") -> Matches:
+def match(
+    annotations: Path,
+    detections: Sequence[Mapping[str, Any]],
+    iou_type: IouType = "bbox",
+    *,
+    left_out: Collection[int] = (),
+) -> Matches:
     """Match detections to objects as pycocotools does.
 
     Args:
@@ -106,11 +112,12 @@ def match(annotations: Path, detections: Sequence[Mapping[str, Any]], iou_type: 
         detections: in COCO's results format, with ``bbox`` or ``segmentation`` (run lengths). As on COCO's server, the
             area of a detected mask is the mask's own.
         iou_type: ``bbox`` or ``segm``.
+        left_out: ids of images that were not evaluated.
 
     Raises:
         UserError: a detection on an image, or of a category, that the annotations do not have.
     """
-    truth = _read_truth(annotations)
+    truth = _read_truth(annotations, left_out)
     check_ids(annotations, truth.dataset, detections)
     with contextlib.redirect_stdout(None):  # pycocotools tells what it does
         results = _load_results(truth, detections, iou_type)
@@ -233,9 +240,10 @@ def _interpolated_ap(curve: Curve, weights: np.ndarray, objects: np.ndarray) -> 
     return (envelope * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(_RECALLS)
 
 
-def _read_truth(annotations: Path) -> COCO:
+def _read_truth(annotations: Path, left_out: Collection[int]) -> COCO:
     truth = COCO()
-    truth.dataset = json.loads(annotations.read_bytes())
+    content: Any = leave_out(json.loads(annotations.read_bytes()), left_out)
+    truth.dataset = content
     for number, annotation in enumerate(truth.dataset["annotations"], start=1):
         annotation["id"] = number  # pycocotools takes a match with object 0 for none
     with contextlib.redirect_stdout(None):
