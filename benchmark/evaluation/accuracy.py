@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -126,7 +125,8 @@ def intervals(answers: Answers, resamples: int, seed: int = 0) -> dict[str, tupl
     return ends
 
 
-class Answer(NamedTuple):
+@dataclass(frozen=True)
+class Answer:
     """What a classifier answered on one image.
 
     Attributes:

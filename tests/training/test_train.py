@@ -282,6 +282,9 @@ def test_a_corrupt_picture_is_counted_in_training_and_left_out_of_an_evaluation(
     content["images"] = [image for image in content["images"] if image["id"] != gone]
     content["annotations"] = [entry for entry in content["annotations"] if entry["image_id"] != gone]
     path.write_text(json.dumps(content))
+    (corrupt_data / "val2017" / cut_off).unlink()
+    manifest = corrupt_data / "demo.json"
+    manifest.write_text(manifest.read_text().replace(f'images": {VAL_IMAGES}', f'images": {VAL_IMAGES - 1}'))
     fewer = options(corrupt_data, tmp_path / "fewer", f"val_images={VAL_IMAGES - 1}")
     without = evaluate(fewer, work_dir / "iter_4.pth", tool=TOOL, bootstrap=100)
     assert (evaluated.metrics, evaluated.intervals) == (without.metrics, without.intervals)
