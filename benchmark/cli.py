@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import io
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ from backbones.errors import UserError, describe
 
 MOST = 2**31 - 1  # of any whole number: what 32 bits hold
 _IMPORTING = "<frozen importlib._bootstrap>"  # the file of Python's own frames in an import
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHOWN = 80  # letters of a text that may be long
 FEWEST_RESAMPLES = 100  # below, the ends of a 95% interval are single resamples
 
@@ -60,17 +62,23 @@ class Parser(argparse.ArgumentParser):
         """Parse arguments, options and positional ones in any order: ``table5 --run DIR``, too."""
         parsed = self.parse_intermixed_args(args, namespace)
         for value in vars(parsed).values():
-            for path in value if isinstance(value, list) else [value]:
-                self._check_path(path)
+            for part in value if isinstance(value, list) else [value]:
+                self._check_text(part)
         return parsed
 
-    def _check_path(self, value: object) -> None:
-        """Refuse what can be no file's name, so that no tool need ask."""
-        if isinstance(value, Path):
-            try:
+    def _check_text(self, value: object) -> None:
+        """Refuse what is no text, and what can be no file's name, so that no tool need ask."""
+        shown = f"{str(value)[:_SHOWN]!r}"
+        try:
+            str(value).encode()
+            if isinstance(value, Path):
                 value.exists()
-            except OSError as error:
-                self.error(f"{str(value)[:_SHOWN]!r} is no path ({str(error.strerror).lower()})")
+        except UnicodeEncodeError:
+            self.error(f"{shown} is no text in UTF-8")
+        except OSError as error:
+            self.error(f"{shown} is no path ({str(error.strerror).lower()})")
+        if isinstance(value, Path) and _CONTROL.search(str(value)):
+            self.error(f"{shown} is taken for no path: it holds control characters, which would break messages")
 
     def error(self, message: str) -> NoReturn:
         """End with status 2."""
@@ -83,6 +91,7 @@ def run(main: Callable[[], None]) -> None:
     A user's mistake has its own message and status. What nobody expected is named with its place; ``TRACEBACK=1`` in
     the environment shows where either comes from.
     """
+    _open_streams()
     try:
         with _interruptible():
             try:
@@ -97,6 +106,30 @@ def run(main: Callable[[], None]) -> None:
         _leave("", 128 + signal.SIGPIPE)
     except Exception as error:  # the one place where what nobody expected becomes one line
         _leave(f"error: {describe(error)}", 1)
+
+
+def announce(text: str, *, aside: bool = False) -> None:
+    """Say what a tool is about to do, before imports that take seconds, on the process that writes.
+
+    Args:
+        text: one line.
+        aside: on standard error, where standard output is for a program.
+    """
+    if os.environ.get("RANK", "0") == "0":
+        print(text, file=sys.stderr if aside else sys.stdout, flush=True)
+
+
+def _open_streams() -> None:
+    """Let every text be printed, and no file get the number of a standard stream that the caller has closed."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # for as long as the process lives
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # of a terminal or a locale without the letter
 
 
 @contextlib.contextmanager

@@ -36,7 +36,8 @@ from hostile_world import (
 LIMIT = 120  # s a command
 SHORT = {"steps": "1", "grid": "1x1", "trials": "1", "runs": "1", "train_images": "2", "val_images": "2"}
 LEFT_OUT = {"run", "compile", "help", "local_rank"}  # they work for minutes
-PARTIAL = re.compile("skipped:? ")  # what begins a line on a part that was left out, where the rest was done
+# What an error says after work was done: of a part that was left out, of a device that could not be written in the end.
+PARTIAL = re.compile("^skipped:? |Could not write", re.MULTILINE)
 NUMBERS = ("-1", "0", "1", "1.5", "1e3", "nan", "inf", "-inf", "x", "", " ", "99999999999999999999", "0x10", "٣", "2,3")
 TEXTS = (
     "",
@@ -109,7 +110,7 @@ def examine(tool: str, arguments: list[str], world: Path, before: dict[str, str]
             problem = f"status 0 with {outcome.err!r}"
         if problem:
             problem += f": {outcome.err[-500:]}"
-        refused = outcome.status != 0 and not PARTIAL.match(outcome.err)
+        refused = outcome.status != 0 and not PARTIAL.search(outcome.err)
     except Hang:
         problem, refused = f"it took longer than {LIMIT} s", False
     except BaseException:  # whatever leaves the tool

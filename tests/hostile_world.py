@@ -162,7 +162,8 @@ def complaint(outcome: Outcome, words: str = "") -> str | None:
         return "it ended with status 0"
     if "Traceback" in outcome.err + outcome.out or _UNEXPECTED.search(outcome.err):
         return "nobody expected this error"
-    each_its_own = all(line.startswith(("error: ", "skipped ")) for line in lines)  # all that is wrong with data
+    # All that is wrong with data.
+    each_its_own = all(line.startswith(("error: ", "skipped ", "skipped: ")) for line in lines)
     if not lines or (len(lines) > 2 and not each_its_own):
         return f"{len(lines)} lines on stderr"
     return f"stderr does not name {words!r}" if words not in outcome.err else None

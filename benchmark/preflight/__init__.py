@@ -112,6 +112,6 @@ def _numbers_of_classes(cfg: Config) -> Iterator[tuple[str, int]]:
     for place in ("model", "model.bbox_head", "model.roi_head.bbox_head", "model.roi_head.mask_head"):
         part: Any = cfg
         for key in place.split("."):
-            part = part.get(key) or {}
-        if "num_classes" in part:
-            yield place, part.num_classes
+            part = part.get(key) if isinstance(part, dict) else None
+        if isinstance(part, dict) and "num_classes" in part:
+            yield place, part["num_classes"]
