@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ MOST = 2**31 - 1  # of any whole number: what 32 bits hold
 _IMPORTING = "<frozen importlib._bootstrap>"  # the file of Python's own frames in an import
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHOWN = 80  # letters of a text that may be long
+_QUIET = 1.0  # s
+_announced: list[threading.Timer] = []  # what is not said yet
 FEWEST_RESAMPLES = 100  # below, the ends of a 95% interval are single resamples
 
 
@@ -97,6 +100,8 @@ def run(main: Callable[[], None]) -> None:
             try:
                 main()
             finally:
+                while _announced:
+                    _announced.pop().cancel()
                 sys.stdout.flush()
     except UserError as error:
         _leave(f"{error.label}{error}", error.status)
@@ -108,15 +113,16 @@ def run(main: Callable[[], None]) -> None:
         _leave(f"error: {describe(error)}", 1)
 
 
-def announce(text: str, *, aside: bool = False) -> None:
-    """Say what a tool is about to do, before imports that take seconds, on the process that writes.
+def announce(text: str) -> None:
+    """Have it said on standard error what a tool is at, if that takes more than a second, imports included.
 
-    Args:
-        text: one line.
-        aside: on standard error, where standard output is for a program.
+    A tool calls it once its arguments are read; the process that writes says it.
     """
     if os.environ.get("RANK", "0") == "0":
-        print(text, file=sys.stderr if aside else sys.stdout, flush=True)
+        timer = threading.Timer(_QUIET, lambda: print(f"{text} ...", file=sys.stderr, flush=True))
+        timer.daemon = True
+        timer.start()
+        _announced.append(timer)
 
 
 def _open_streams() -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, Literal
 
-from benchmark.cli import Parser, add_config_choices, run, whole_number
+from benchmark.cli import Parser, add_config_choices, announce, run, whole_number
 from benchmark.reporting.paper.tables import PAIRED_TABLE
 
 
@@ -47,6 +47,7 @@ def main() -> None:
         parser.error("--input takes height and width, or one side")
     if (args.backbone or args.dataset) and not any(model.endswith(".py") for model in args.models):
         parser.error("--backbone and --dataset belong to a CONFIG")
+    announce("Timing")
 
     from tabulate import tabulate
     from torch.cuda import is_available

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from benchmark.cli import Parser, add_batch_size, add_config_changes, add_data_root, number, pop_options, run
+from benchmark.cli import Parser, add_batch_size, add_config_changes, add_data_root, announce, number, pop_options, run
 
 
 def make_parser() -> Parser:
@@ -31,6 +31,7 @@ def make_parser() -> Parser:
 def main() -> None:
     """Read the arguments, predict, and name the pictures that could not be read."""
     args = vars(make_parser().parse_args())
+    announce(f"Predicting on {args['source']}")
 
     from benchmark.inference.predict import predict
 

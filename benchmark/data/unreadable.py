@@ -79,8 +79,9 @@ class TrainingSamples(BaseDataset):
             return super().prepare_data(idx)
         except cv2.error as error:  # one row of pixels, say, of which a smaller picture has none
             path = self.get_data_info(idx)["img_path"]
+            reason = " ".join(error.err.split())  # of several lines
             raise UnreadableImageError(
-                f"Image {path} cannot be resized for the model: {error.err}. Leave it out."
+                f"Image {path} cannot be resized for the model: {reason} Leave it out."
             ) from error
 
     def _stand_in(self, idx: int, problem: UnreadableImageError) -> Any:

@@ -139,7 +139,7 @@ def test_overwriting_waits_until_the_new_run_can_begin(run, demo_data, tmp_path)
 
 def test_a_folder_that_holds_no_run_is_not_overwritten(demo_data, tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(UserError, match="holds no run that --overwrite could replace"):
+    with pytest.raises(UserError, match="holds no run, but other files"):
         train(options(demo_data, tmp_path), steps=2, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
