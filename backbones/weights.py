@@ -5,8 +5,10 @@ or is an error that names the first keys that do not. The classifier alone may b
 """
 
 import importlib.util
-from collections.abc import Mapping
-from contextlib import suppress
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlparse
 
@@ -25,6 +27,7 @@ from backbones.timm_models import timm_record
 
 # Prefixes of a backbone's names in the checkpoints of detectors and classifiers, the longer first.
 _PREFIXES = ("backbone.net.", "backbone.")
+_LONGEST_WAIT = 30.0  # s, for a server
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # of timm's repositories, the first that is there
 
 
@@ -98,6 +101,8 @@ def _from_timm(name: str, model: str) -> dict[str, Tensor]:
 def _download_from_hub(repository: str, file: str | None, name: str) -> Path:
     """Return a file of a repository of Hugging Face in its local cache, a link to what is named after its SHA-256."""
     *others, last = [file] if file else _HUB_FILES
+    if not any(isinstance(huggingface_hub.try_to_load_from_cache(repository, each), str) for each in (*others, last)):
+        print(f"Fetching the weights of {name} from {repository}", file=sys.stderr, flush=True)
     try:
         for other in others:
             with suppress(EntryNotFoundError):
@@ -113,10 +118,23 @@ def _download(url: str, name: str) -> Path:
     try:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(path), named_sha256(path))
+            print(f"Fetching the weights of {name} from {url}", file=sys.stderr, flush=True)
+            with _limited_waits():
+                torch.hub.download_url_to_file(url, str(path), named_sha256(path))
     except Exception as error:  # whatever a server or a disk does
         raise _no_download(url, name, error) from error
     return path
+
+
+@contextmanager
+def _limited_waits() -> Iterator[None]:
+    """Let no connection that is opened in the block wait for ever for a server that says nothing."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_LONGEST_WAIT)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _no_download(source: str, name: str, error: Exception) -> UserError:

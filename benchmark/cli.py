@@ -3,10 +3,12 @@
 import argparse
 import contextlib
 import dataclasses
+import io
 import os
 import re
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +20,10 @@ from backbones.errors import UserError, describe
 
 MOST = 2**31 - 1  # of any whole number: what 32 bits hold
 _IMPORTING = "<frozen importlib._bootstrap>"  # the file of Python's own frames in an import
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHOWN = 80  # letters of a text that may be long
+_QUIET = 1.0  # s
+_announced: list[threading.Timer] = []  # what is not said yet
 FEWEST_RESAMPLES = 100  # below, the ends of a 95% interval are single resamples
 
 
@@ -60,17 +65,23 @@ class Parser(argparse.ArgumentParser):
         """Parse arguments, options and positional ones in any order: ``table5 --run DIR``, too."""
         parsed = self.parse_intermixed_args(args, namespace)
         for value in vars(parsed).values():
-            for path in value if isinstance(value, list) else [value]:
-                self._check_path(path)
+            for part in value if isinstance(value, list) else [value]:
+                self._check_text(part)
         return parsed
 
-    def _check_path(self, value: object) -> None:
-        """Refuse what can be no file's name, so that no tool need ask."""
-        if isinstance(value, Path):
-            try:
+    def _check_text(self, value: object) -> None:
+        """Refuse what is no text, and what can be no file's name, so that no tool need ask."""
+        shown = f"{str(value)[:_SHOWN]!r}"
+        try:
+            str(value).encode()
+            if isinstance(value, Path):
                 value.exists()
-            except OSError as error:
-                self.error(f"{str(value)[:_SHOWN]!r} is no path ({str(error.strerror).lower()})")
+        except UnicodeEncodeError:
+            self.error(f"{shown} is no text in UTF-8")
+        except OSError as error:
+            self.error(f"{shown} is no path ({str(error.strerror).lower()})")
+        if isinstance(value, Path) and _CONTROL.search(str(value)):
+            self.error(f"{shown} is taken for no path: it holds control characters, which would break messages")
 
     def error(self, message: str) -> NoReturn:
         """End with status 2."""
@@ -83,11 +94,14 @@ def run(main: Callable[[], None]) -> None:
     A user's mistake has its own message and status. What nobody expected is named with its place; ``TRACEBACK=1`` in
     the environment shows where either comes from.
     """
+    _open_streams()
     try:
         with _interruptible():
             try:
                 main()
             finally:
+                while _announced:
+                    _announced.pop().cancel()
                 sys.stdout.flush()
     except UserError as error:
         _leave(f"{error.label}{error}", error.status)
@@ -97,6 +111,31 @@ def run(main: Callable[[], None]) -> None:
         _leave("", 128 + signal.SIGPIPE)
     except Exception as error:  # the one place where what nobody expected becomes one line
         _leave(f"error: {describe(error)}", 1)
+
+
+def announce(text: str) -> None:
+    """Have it said on standard error what a tool is at, if that takes more than a second, imports included.
+
+    A tool calls it once its arguments are read; the process that writes says it.
+    """
+    if os.environ.get("RANK", "0") == "0":
+        timer = threading.Timer(_QUIET, lambda: print(f"{text} ...", file=sys.stderr, flush=True))
+        timer.daemon = True
+        timer.start()
+        _announced.append(timer)
+
+
+def _open_streams() -> None:
+    """Let every text be printed, and no file get the number of a standard stream that the caller has closed."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # for as long as the process lives
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # of a terminal or a locale without the letter
 
 
 @contextlib.contextmanager

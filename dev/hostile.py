@@ -7,6 +7,7 @@ something. The same seed draws the same command lines.
 import argparse
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -15,12 +16,14 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
 from hostile_world import (
     CHECKPOINTS,
     DETECTIONS,
+    EMPTY,
     TOOLS,
     arguments_of,
     call,
@@ -33,7 +36,8 @@ from hostile_world import (
 LIMIT = 120  # s a command
 SHORT = {"steps": "1", "grid": "1x1", "trials": "1", "runs": "1", "train_images": "2", "val_images": "2"}
 LEFT_OUT = {"run", "compile", "help", "local_rank"}  # they work for minutes
-OUTPUTS = ("out", "new_run", "new_demo")
+# What an error says after work was done: of a part that was left out, of a device that could not be written in the end.
+PARTIAL = re.compile("^skipped:? |Could not write", re.MULTILINE)
 NUMBERS = ("-1", "0", "1", "1.5", "1e3", "nan", "inf", "-inf", "x", "", " ", "99999999999999999999", "0x10", "٣", "2,3")
 TEXTS = (
     "",
@@ -106,22 +110,27 @@ def examine(tool: str, arguments: list[str], world: Path, before: dict[str, str]
             problem = f"status 0 with {outcome.err!r}"
         if problem:
             problem += f": {outcome.err[-500:]}"
-        partial = outcome.err.startswith("skipped ")  # the rest was done
-        status = 0 if partial else outcome.status
+        refused = outcome.status != 0 and not PARTIAL.search(outcome.err)
     except Hang:
-        problem, status = f"it took longer than {LIMIT} s", 0
+        problem, refused = f"it took longer than {LIMIT} s", False
     except BaseException:  # whatever leaves the tool
-        problem, status = traceback.format_exc(), 0
+        problem, refused = traceback.format_exc(), False
     finally:
         signal.alarm(0)
     after = fingerprint(world)
-    changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
-    if damaged := [name for name in changed if status or not name.startswith(OUTPUTS)]:
-        problem = f"{problem or ''} changed {damaged[:3]}"
-    for name in OUTPUTS:
-        shutil.rmtree(world / name, ignore_errors=True)
-        (world / name).unlink(missing_ok=True) if (world / name).is_file() else None
+    made = after.keys() - before.keys()
+    damaged = [name for name in before if after.get(name) != before[name] and before[name] != EMPTY]
+    if damaged := [*damaged, *(made if refused else ())]:
+        problem = f"{problem or ''} changed {sorted(damaged)[:3]}"
+    clear(world, made)
+    clear(Path.cwd(), fingerprint(Path.cwd()).keys())
     return problem
+
+
+def clear(folder: Path, names: Iterable[str]) -> None:
+    """Remove files and folders in a folder."""
+    for path in (folder / name for name in sorted(names, reverse=True)):  # what is in a folder before the folder
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def main() -> None:

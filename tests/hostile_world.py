@@ -152,6 +152,9 @@ def _content(path: Path) -> str:
     return hashlib.blake2b(path.read_bytes()).hexdigest()
 
 
+EMPTY = hashlib.blake2b().hexdigest()  # a file that holds nothing, in a fingerprint
+
+
 def complaint(outcome: Outcome, words: str = "") -> str | None:
     """Return what is wrong with how a refused command ended, or None."""
     lines = [line for line in outcome.err.strip().splitlines() if not line.startswith("warning: ")]
@@ -159,7 +162,8 @@ def complaint(outcome: Outcome, words: str = "") -> str | None:
         return "it ended with status 0"
     if "Traceback" in outcome.err + outcome.out or _UNEXPECTED.search(outcome.err):
         return "nobody expected this error"
-    each_its_own = all(line.startswith(("error: ", "skipped ")) for line in lines)  # all that is wrong with data
+    # All that is wrong with data.
+    each_its_own = all(line.startswith(("error: ", "skipped ", "skipped: ")) for line in lines)
     if not lines or (len(lines) > 2 and not each_its_own):
         return f"{len(lines)} lines on stderr"
     return f"stderr does not name {words!r}" if words not in outcome.err else None

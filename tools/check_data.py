@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from backbones.errors import did_you_mean
-from benchmark.cli import Parser, add_config_changes, add_data_root, run
+from benchmark.cli import Parser, add_config_changes, add_data_root, announce, run
 from benchmark.data.layouts import LAYOUTS
 
 
@@ -31,6 +31,7 @@ def main() -> None:
     parser = make_parser()
     args = vars(parser.parse_args())
     name, decode, as_json = (args.pop(key) for key in ("data", "decode", "json"))
+    announce(f"Checking {name}")
 
     from tabulate import tabulate
 

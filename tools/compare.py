@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmark.cli import FEWEST_RESAMPLES, Parser, run, whole_number
+from benchmark.cli import FEWEST_RESAMPLES, Parser, announce, run, whole_number
 
 
 def make_parser() -> Parser:
@@ -22,6 +22,7 @@ def make_parser() -> Parser:
 def main() -> None:
     """Read the arguments, compare and print."""
     args = vars(make_parser().parse_args())
+    announce(f"Comparing {args['a']} and {args['b']}")
 
     import dataclasses
     import json

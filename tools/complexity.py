@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmark.cli import Parser, add_config_choices, run
+from benchmark.cli import Parser, add_config_choices, announce, run
 from benchmark.reporting.paper.tables import TABLES, table_number
 
 
@@ -23,6 +23,7 @@ def main() -> None:
     args = parser.parse_args()
     if (args.backbone or args.dataset) and not args.configs:
         parser.error("--backbone and --dataset belong to a CONFIG")
+    announce("Counting params and multiply-adds")
 
     from tabulate import tabulate
 

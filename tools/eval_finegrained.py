@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmark.cli import Parser, add_classifier_reports, config_parser, pop_options, run
+from benchmark.cli import Parser, add_classifier_reports, announce, config_parser, pop_options, run
 
 
 def make_parser() -> Parser:
@@ -15,6 +15,7 @@ def make_parser() -> Parser:
 def main() -> None:
     """Read the arguments and evaluate."""
     args = vars(make_parser().parse_args())
+    announce(f"Evaluating {args['checkpoint']}")
 
     from benchmark.training.evaluate import evaluate, format_classifier
     from benchmark.training.processes import is_main

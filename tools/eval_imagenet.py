@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from backbones.errors import UserError
-from benchmark.cli import Parser, add_classifier_reports, config_parser, pop_options, run
+from benchmark.cli import Parser, add_classifier_reports, announce, config_parser, pop_options, run
 
 RESAMPLES = 1_000
 
@@ -29,6 +29,7 @@ def main() -> None:
     args = vars(make_parser().parse_args())
     if (args["checkpoint"] is None) == (args["pretrained"] is None):
         raise UserError("Give a CHECKPOINT of a run or --pretrained imagenet|FILE: one of them.")
+    announce(f"Evaluating {args['checkpoint'] or args['pretrained']}")
 
     from benchmark.training.evaluate import evaluate, format_classifier
     from benchmark.training.processes import is_main

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmark.cli import Parser, detector_evaluation_parser, pop_options, run
+from benchmark.cli import Parser, announce, detector_evaluation_parser, pop_options, run
 
 
 def make_parser() -> Parser:
@@ -13,6 +13,7 @@ def make_parser() -> Parser:
 def main() -> None:
     """Evaluate, print, and write result.json."""
     args = vars(make_parser().parse_args())
+    announce(f"Evaluating {args['checkpoint']}")
 
     from benchmark.records.figures import format_figures
     from benchmark.records.result import format_per_class

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmark.cli import Parser, add_config_changes, add_data_root, number, pop_options, run, whole_number
+from benchmark.cli import Parser, add_config_changes, add_data_root, announce, number, pop_options, run, whole_number
 from benchmark.inference.export.formats import FORMATS, find_export
 
 
@@ -36,6 +36,7 @@ def make_parser() -> Parser:
 def main() -> None:
     """Read the arguments, export, and print what came out."""
     args = vars(make_parser().parse_args())
+    announce(f"Exporting {args['checkpoint']}")
 
     chosen = {name: value for name in ("opset", "nms") if (value := args.pop(name)) is not None}
     export = find_export(args["out"], chosen.keys())

@@ -5,7 +5,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from benchmark.cli import Options, Parser, add_config_choices, add_data_root, add_precision, run, whole_number
+from benchmark.cli import Options, Parser, add_config_choices, add_data_root, add_precision, announce, run, whole_number
 from benchmark.reporting.paper.tables import PAIRED_TABLE
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def main() -> None:
         parser.error("--loader belongs to --training")
     if (args.demo or args.data_root) and not args.loader:
         parser.error("--demo and --data-root belong to --loader")
+    announce("Timing")
 
     from benchmark.training.machine import let_threads_sleep
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmark.cli import Parser, run, whole_number
+from benchmark.cli import Parser, announce, run, whole_number
 
 
 def make_parser() -> Parser:
@@ -18,6 +18,7 @@ def make_parser() -> Parser:
 def main() -> None:
     """Read the arguments, make the data set, and print one line about it."""
     args = make_parser().parse_args()
+    announce(f"Making pictures in {args.root}")
 
     from benchmark.data.demo.pictures import (  # after the arguments, so that --help answers at once
         CLASSES,

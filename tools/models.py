@@ -2,7 +2,7 @@
 
 import json
 
-from benchmark.cli import Parser, number, run
+from benchmark.cli import Parser, announce, number, run
 from benchmark.records.models import model_notes, model_table, models_json, read_models, select_models
 
 
@@ -19,6 +19,7 @@ def make_parser() -> Parser:
 def main() -> None:
     """Read the arguments, filter and print."""
     args = make_parser().parse_args()
+    announce("Reading the list of backbones")
     models = select_models(read_models(), family=args.family, max_params=args.max_params, detector=args.detector)
     if args.json:
         print(json.dumps(models_json(models), indent=2))

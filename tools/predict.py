@@ -9,6 +9,7 @@ from benchmark.cli import (
     add_config_changes,
     add_data_root,
     add_precision,
+    announce,
     number,
     pop_options,
     run,
@@ -40,6 +41,7 @@ def make_parser() -> Parser:
 def main() -> None:
     """Read the arguments, predict, and name the pictures that could not be read."""
     args = vars(make_parser().parse_args())
+    announce(f"Predicting on {args['source']}")
 
     from benchmark.inference.predict import predict
 

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmark.cli import Parser, add_data_root, run, whole_number
+from benchmark.cli import Parser, add_data_root, announce, run, whole_number
 from benchmark.reporting.paper.tables import TABLES, table_number
 
 
@@ -41,6 +41,7 @@ def make_parser() -> Parser:
 def main() -> None:
     """Read the arguments, measure if asked to, and print."""
     args = make_parser().parse_args()
+    announce(f"Comparing {args.table} with ours")
 
     from benchmark.reporting.reproduce import read_state, render, run_table, state_json
 

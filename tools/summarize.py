@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from benchmark.cli import Parser, run
+from benchmark.cli import Parser, announce, run
 
 
 def make_parser() -> Parser:
@@ -26,6 +26,7 @@ def make_parser() -> Parser:
 def main() -> None:
     """Read the arguments and print or write the leaderboards."""
     args = make_parser().parse_args()
+    announce(f"Reading results below {', '.join(map(str, args.folders))}")
 
     from benchmark.reporting.leaderboard import find_runs, make_report, render, write
 

@@ -4,7 +4,7 @@ Start it as often as there are devices: the workers of one --work-dir share the 
 continues where it was.
 """
 
-from benchmark.cli import Parser, config_parser, pop_options, run, whole_number
+from benchmark.cli import Parser, announce, config_parser, pop_options, run, whole_number
 
 
 def make_parser() -> Parser:
@@ -24,6 +24,7 @@ def make_parser() -> Parser:
 def main() -> None:
     """Read the arguments, search, and print the grid and the final figures."""
     args = vars(make_parser().parse_args())
+    announce(f"Searching with {args['config']}")
 
     from benchmark.training.machine import let_threads_sleep
 

@@ -84,7 +84,8 @@ _REGISTRIES = {
     "log_processor": ("LOG_PROCESSORS",),
     "visualizer": ("VISUALIZERS", "VISBACKENDS"),
 }
-_REGISTERED = ("optim_wrapper", "param_scheduler")  # the parts whose every type is in its registries by then
+# The parts whose every type is in its registries by then.
+_REGISTERED = tuple(part for part in _REGISTRIES if part != "model")
 _NAME = re.compile(r"\w+(\.\w+)*")  # of a class, with its scope
 # MMEngine takes these out before it builds.
 _NO_ARGUMENTS = {"type", "_scope_", "priority", "convert_to_iter_based", "constructor", "paramwise_cfg"}
@@ -145,6 +146,7 @@ def merge(cfg: Config, overrides: Mapping[str, Any]) -> None:
         for part in _leaves(cfg, key, value):
             _check_key(cfg, part)
         _check_kind(key, _find(cfg, key), value)
+        _check_types(key, value)
         try:
             cfg.merge_from_dict({key: value})
         except (KeyError, TypeError, IndexError, AttributeError) as error:
@@ -158,6 +160,14 @@ def _check_kind(key: str, there: Any, value: Any) -> None:
     for kind, taken in kinds.items():
         if isinstance(there, kind) and not isinstance(value, taken):
             raise UserError(f"--cfg-options {key}={value!r}: it holds a structure, and one value cannot replace it.")
+
+
+def _check_types(key: str, value: Any) -> None:
+    """Refuse a type that is no name of a class, also inside a value."""
+    if key.rpartition(".")[2] == "type" and not isinstance(value, str):
+        raise UserError(f"--cfg-options {key}={value!r}: it takes the name of a class.")
+    for name, child in _children(value):
+        _check_types(f"{key}.{name}", child)
 
 
 def check_effects(cfg: Config, overrides: Mapping[str, Any], assemble: Callable[[Mapping[str, Any]], Config]) -> None:
@@ -202,7 +212,8 @@ def check_arguments(cfg: Config) -> None:
 
     for part, registries in _REGISTRIES.items():
         for place, node in _typed(cfg.get(part), part):
-            places = [getattr(mmdet.registry, name, None) or getattr(mmengine.registry, name) for name in registries]
+            homes = ((mmdet if hasattr(mmdet.registry, name) else mmengine, name) for name in registries)
+            places = [getattr(home.registry, name) for home, name in homes]
             is_name = _NAME.fullmatch(node["type"])
             classes = [found for registry in places if is_name and (found := registry.get(node["type"]))]
             if not classes and (part in _REGISTERED or not is_name):
@@ -275,12 +286,16 @@ def _find(cfg: Config, key: str) -> Any:
     return node
 
 
+def _children(node: Any) -> Iterable[tuple[Any, Any]]:
+    """Return what is in a dict or a list, by key or place; nothing else holds anything."""
+    return node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
+
+
 def _typed(node: Any, place: str) -> Iterator[tuple[str, ConfigDict]]:
     """Yield every dict with a type, and its place."""
-    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
     if isinstance(node, dict) and isinstance(node.get("type"), str):
         yield place, node
-    for name, child in children:
+    for name, child in _children(node):
         yield from _typed(child, f"{place}.{name}")
 
 

@@ -3,7 +3,7 @@
 import gc
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,15 @@ def read_annotations(path: Path) -> dict[str, Any]:
     if missing:
         raise UserError(f"{path} is not a COCO annotation file: it has no list {', '.join(map(repr, missing))}.")
     return content
+
+
+def leave_out(content: Mapping[str, Any], images: Collection[int]) -> dict[str, Any]:
+    """Return the content of an annotation file without some images and their objects, by the images' ids."""
+    kept = {
+        "images": [image for image in content["images"] if image["id"] not in images],
+        "annotations": [entry for entry in content["annotations"] if entry["image_id"] not in images],
+    }
+    return {**content, **(kept if images else {})}
 
 
 def check_ids(annotations: Path, content: Mapping[str, Any], detections: Sequence[Mapping[str, Any]]) -> None:

@@ -29,7 +29,7 @@ class _Index(COCO):
 
 @DATASETS.register_module()
 class CocoDetection(TrainingSamples, CocoDataset):
-    """MMDetection's CocoDataset that skips unreadable pictures in training, and boxes that are not finite.
+    """MMDetection's CocoDataset that does without unreadable pictures, and boxes that are not finite.
 
     Data-loading processes share the annotations, as in all of MMEngine's data sets: they lie pickled in one array.
 

@@ -117,7 +117,7 @@ def stratified(samples: list[tuple[str, int]]) -> dict[str, list[tuple[str, int]
 
 @DATASETS.register_module()
 class FineGrainedDataset(TrainingSamples, BaseDataset):
-    """A split of a fine-grained data set; pictures that cannot be decoded are skipped in training.
+    """A split of a fine-grained data set; it does without pictures that cannot be decoded.
 
     Args:
         name: a key of ``LAYOUTS``.

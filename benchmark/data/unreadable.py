@@ -1,6 +1,8 @@
-"""Pictures that cannot be decoded: named and counted in training, an error in evaluation."""
+"""Pictures that cannot be decoded: named and counted, in training replaced, in evaluation left out of the figures."""
 
 import logging
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -12,16 +14,26 @@ from benchmark.data.decode import UnreadableImageError
 from benchmark.seeding import seeded
 
 _IN_A_ROW = 20  # chosen at random: by chance in a data set of which half is unreadable, one time in a million
+_NAMED = 3
+
+
+def warn_of_unreadable(names: Sequence[str]) -> None:
+    """Say in the log which pictures an evaluation leaves out."""
+    if names:
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        text = f"{len(names)} pictures cannot be read and do not count: {', '.join(names[:_NAMED])}{more}."
+        print_log(text, logger="current", level=logging.WARNING)
 
 
 class TrainingSamples(BaseDataset):
     """Mixed into a data set of MMEngine's: samples that their own seed decides, and none of an unreadable picture.
 
-    In training a picture that cannot be decoded is named, counted and replaced. In evaluation (``test_mode``) it is an
-    error: a figure over fewer images would be wrong.
+    In training a picture that cannot be decoded is named, counted and replaced. In evaluation (``test_mode``) the
+    metrics leave it out: they know it by the name in ``unreadable`` of its sample, whose content is another picture's.
     """
 
     _skipped = 0
+    _readable: int | None = None  # the index of a picture that has stood in for another one
 
     def __getitem__(self, idx: int | tuple[int, int]) -> Any:
         """Return a sample by its index or, for training, by ``SampleStream``'s (index, seed).
@@ -38,20 +50,21 @@ class TrainingSamples(BaseDataset):
         return sample
 
     def prepare_data(self, idx: int) -> Any:
-        """Run the pipeline on one picture; None, and so another picture, if it is unreadable in training.
+        """Run the pipeline on one picture.
+
+        If it is unreadable the result is, in training, None and so another picture, and in evaluation one that stands
+        in for it.
 
         Raises:
-            UserError: most pictures are unreadable, or in evaluation this one.
+            UserError: most pictures are unreadable, or in evaluation all.
         """
         try:
-            return super().prepare_data(idx)
+            return self._prepare(idx)
         except UnreadableImageError as error:
             problem = error
-        except cv2.error as error:  # one row of pixels, say, of which a smaller picture has none
-            path = self.get_data_info(idx)["img_path"]
-            problem = UnreadableImageError(f"Image {path} cannot be resized for the model: {error.err}. Leave it out.")
         if self.test_mode:
-            raise problem
+            print_log(f"Skipped: {problem}", logger="current", level=logging.WARNING)
+            return self._stand_in(idx, problem)
         self._skipped += 1
         if self._skipped == _IN_A_ROW:
             raise UserError(
@@ -60,3 +73,29 @@ class TrainingSamples(BaseDataset):
             )
         print_log(f"Skipped: {problem}", logger="current", level=logging.WARNING)
         return None
+
+    def _prepare(self, idx: int) -> Any:
+        try:
+            return super().prepare_data(idx)
+        except cv2.error as error:  # one row of pixels, say, of which a smaller picture has none
+            path = self.get_data_info(idx)["img_path"]
+            reason = " ".join(error.err.split())  # of several lines
+            raise UnreadableImageError(
+                f"Image {path} cannot be resized for the model: {reason} Leave it out."
+            ) from error
+
+    def _stand_in(self, idx: int, problem: UnreadableImageError) -> Any:
+        """Return the sample of a readable picture under the id of an unreadable one, and with its name."""
+        others = (place % len(self) for place in range(idx + 1, idx + len(self)))
+        for place in others if self._readable is None else (self._readable, *others):
+            try:
+                sample = self._prepare(place)
+            except UnreadableImageError as error:
+                problem = error
+                continue
+            self._readable = place
+            own = self.get_data_info(idx)
+            name = os.path.relpath(own["img_path"], self.data_prefix.get("img") or self.data_root)
+            sample["data_samples"].set_metainfo({"img_id": own.get("img_id", own["sample_idx"]), "unreadable": name})
+            return sample
+        raise UserError(f"None of the {len(self)} pictures can be read. The last: {problem}")

@@ -12,6 +12,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 
 from backbones.errors import UserError
+from benchmark.data.unreadable import warn_of_unreadable
 from benchmark.files.atomic import write_atomically
 from benchmark.files.run_folder import CONFUSION
 from benchmark.models.classifier import TOP
@@ -124,16 +125,33 @@ def intervals(answers: Answers, resamples: int, seed: int = 0) -> dict[str, tupl
     return ends
 
 
-_Answer = tuple[
-    int, int, list[int], Sequence[int] | None
-]  # image, label, best labels, labels it has been found to show
+@dataclass(frozen=True)
+class Answer:
+    """What a classifier answered on one image.
+
+    Attributes:
+        image: its place in the data set.
+        label: the true one.
+        best: predicted labels, best first.
+        shown: the labels that it has been found to show; None where nothing says.
+        unreadable: the picture's name, if it could not be read; the answer is then another picture's.
+    """
+
+    image: int
+    label: int
+    best: list[int]
+    shown: Sequence[int] | None
+    unreadable: str | None = None
 
 
-def _among(results: Sequence[_Answer]) -> np.ndarray | None:
+def _among(results: Sequence[Answer]) -> np.ndarray | None:
     """Return whether each first answer is among the labels that its image shows; see ``Answers.real``."""
-    if any(shown is None for *_, shown in results):
-        return None
-    return np.array([float(best[0] in shown) if shown else np.nan for _, _, best, shown in results])
+    among: list[float] = []
+    for answer in results:
+        if answer.shown is None:
+            return None
+        among.append(float(answer.best[0] in answer.shown) if answer.shown else np.nan)
+    return np.array(among)
 
 
 @METRICS.register_module()
@@ -144,6 +162,7 @@ class ClassificationAccuracy(BaseMetric):
         confusion: after an evaluation, on the main process, images by (true, predicted) class.
         per_class: accuracy by class name, under ``top1``.
         answers: what the figures were counted from.
+        unreadable: names of the pictures that could not be read; they do not count.
     """
 
     default_prefix = ""  # the figures' names are whole
@@ -154,6 +173,7 @@ class ClassificationAccuracy(BaseMetric):
         self.confusion = np.zeros((0, 0), dtype=np.int64)
         self.per_class: dict[str, dict[str, float | None]] = {}
         self.answers: Answers | None = None
+        self.unreadable: tuple[str, ...] = ()
 
     @property
     def split(self) -> str:
@@ -168,20 +188,30 @@ class ClassificationAccuracy(BaseMetric):
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keep the predictions of one batch."""
         self.results += [
-            (sample["img_id"], sample["gt_label"], sample["pred_classes"], sample.get("real_labels"))
+            Answer(
+                sample["img_id"],
+                sample["gt_label"],
+                sample["pred_classes"],
+                sample.get("real_labels"),
+                sample.get("unreadable"),
+            )
             for sample in data_samples
         ]
 
-    def compute_metrics(self, results: list[_Answer]) -> dict[str, float | None]:
+    def compute_metrics(self, results: list[Answer]) -> dict[str, float | None]:
         """Count over all images of the data set."""
-        expected, different = self.dataset_meta["images"], len({image for image, *_ in results})
+        expected, different = self.dataset_meta["images"], len({answer.image for answer in results})
         if len(results) != expected or different != expected:
             raise UserError(
                 f"Evaluation saw {len(results)} images ({different} different) of {expected}: the figures would be "
                 "wrong. Evaluate each image once."
             )
+        self.unreadable = tuple(sorted(answer.unreadable for answer in results if answer.unreadable is not None))
+        warn_of_unreadable(self.unreadable)
+        results = [answer for answer in results if answer.unreadable is None]
         names = self.dataset_meta["classes"]
-        labels, predicted = np.array([row[1] for row in results]), np.array([row[2] for row in results])
+        labels = np.array([answer.label for answer in results])
+        predicted = np.array([answer.best for answer in results])
         self.answers = Answers(labels, predicted, len(names), _among(results))
         self.confusion = self.answers.confusion
         self.per_class = {"top1": dict(zip(names, self.answers.per_class, strict=True))}

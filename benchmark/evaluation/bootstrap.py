@@ -9,7 +9,7 @@ Methods and their Application, 1997, section 2.4). AP's interpolation takes a ma
 objects, and a resample's AP higher still: percentile intervals move away from the truth, basic ones towards it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from pycocotools import mask as mask_codec
 
 from backbones.errors import UserError
 from benchmark.console import track_progress
-from benchmark.data.annotations import check_ids, read_annotations
+from benchmark.data.annotations import check_ids, leave_out, read_annotations
 from benchmark.evaluation.coco_ap import as_results
 from benchmark.records.figures import IouType
 
@@ -123,7 +123,13 @@ class Difference:
         return "A is better" if low > 0 else "B is better" if high < 0 else "not decided"
 
 
-def match(annotations: Path, detections: Sequence[Mapping[str, Any]], iou_type: IouType = "bbox") -> Matches:
+def match(
+    annotations: Path,
+    detections: Sequence[Mapping[str, Any]],
+    iou_type: IouType = "bbox",
+    *,
+    left_out: Collection[int] = (),
+) -> Matches:
     """Match detections to objects as pycocotools does.
 
     Args:
@@ -131,11 +137,12 @@ def match(annotations: Path, detections: Sequence[Mapping[str, Any]], iou_type: 
         detections: in COCO's results format, with ``bbox`` or ``segmentation`` (run lengths). As on COCO's server, the
             area of a detected mask is the mask's own.
         iou_type: ``bbox`` or ``segm``.
+        left_out: ids of images that were not evaluated.
 
     Raises:
         UserError: a detection on an image, or of a category, that the annotations do not have.
     """
-    content = read_annotations(annotations)
+    content = leave_out(read_annotations(annotations), left_out)
     check_ids(annotations, content, detections)
     image_ids = np.array(sorted(image["id"] for image in content["images"]))
     found = _Found(

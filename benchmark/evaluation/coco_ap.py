@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +17,8 @@ from torch import Tensor
 
 from backbones.errors import UserError
 from backbones.tensors import file_sha256
-from benchmark.data.annotations import check_ids, read_annotations
+from benchmark.data.annotations import check_ids, leave_out, read_annotations
+from benchmark.data.unreadable import warn_of_unreadable
 from benchmark.files.atomic import write_atomically
 from benchmark.files.run_folder import DETECTIONS
 from benchmark.records.figures import IOU_TYPES, IouType
@@ -37,7 +38,11 @@ Detection = dict[str, Any]
 
 
 def coco_ap(
-    annotations: Path, detections: Sequence[Detection], iou_type: IouType = "bbox"
+    annotations: Path,
+    detections: Sequence[Detection],
+    iou_type: IouType = "bbox",
+    *,
+    left_out: Collection[int] = (),
 ) -> tuple[dict[str, float | None], dict[str, float | None]]:
     """Evaluate detections in COCO's results format.
 
@@ -46,6 +51,7 @@ def coco_ap(
         detections: dicts of ``image_id``, ``category_id``, ``score``, ``bbox`` (x, y, width, height in pixels) and for
             masks ``segmentation`` (run lengths).
         iou_type: ``bbox`` or ``segm``.
+        left_out: ids of images that were not evaluated.
 
     Returns:
         AP, AP50, AP75, APs, APm, APl as in ``STATS``, and AP by class name; in percent, None where the annotations
@@ -54,7 +60,7 @@ def coco_ap(
     Raises:
         UserError: unreadable annotations, or detections of another data set.
     """
-    content = read_annotations(annotations)
+    content = leave_out(read_annotations(annotations), left_out)
     check_ids(annotations, content, detections)
     names = {category["id"]: category["name"] for category in content["categories"]}
     truth = COCO(content)
@@ -102,6 +108,8 @@ class CocoAP(BaseMetric):
     Attributes:
         detections: after an evaluation, on the main process, the detections in COCO's results format.
         not_finite: how many more there were, whose score or box is not finite; they do not count.
+        unreadable: names of the pictures that could not be read; neither they nor their objects count.
+        left_out: their ids.
         per_class: AP by class name, for each of box and mask.
     """
 
@@ -114,12 +122,16 @@ class CocoAP(BaseMetric):
         self.iou_types = tuple(iou_types)
         self.detections: list[Detection] = []
         self.not_finite = 0
+        self.unreadable: tuple[str, ...] = ()
         self.per_class: dict[str, dict[str, float | None]] = {}
-        self.images = 0
+        self.left_out: frozenset[int] = frozenset()
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keep the predictions of one batch."""
         for sample in data_samples:
+            if "unreadable" in sample:
+                self.results.append({"image_id": sample["img_id"], "unreadable": True})
+                continue
             predicted = sample["pred_instances"]
             record = {
                 "image_id": sample["img_id"],
@@ -134,7 +146,12 @@ class CocoAP(BaseMetric):
     def compute_metrics(self, results: list[dict]) -> dict[str, float | None]:
         """Evaluate all images of the data set; the figures are named ``box_AP``, ``mask_AP50`` and so on."""
         truth = read_annotations(self.ann_file)
-        self._check_every_image_once(results, {image["id"] for image in truth["images"]})
+        names = {image["id"]: image["file_name"] for image in truth["images"]}
+        self._check_every_image_once(results, set(names))
+        self.left_out = frozenset(record["image_id"] for record in results if "unreadable" in record)
+        self.unreadable = tuple(sorted(names[image] for image in self.left_out))
+        warn_of_unreadable(self.unreadable)
+        results = [record for record in results if "unreadable" not in record]
         by_name = {category["name"]: category["id"] for category in truth["categories"]}
         category_ids = [by_name[name] for name in self.dataset_meta["classes"]]
         self.detections = [detection for record in results for detection in to_coco(record, category_ids)]
@@ -145,11 +162,10 @@ class CocoAP(BaseMetric):
                 logger="current",
                 level=logging.WARNING,
             )
-        self.images = len(results)
         figures: dict[str, float | None] = {}
         for iou_type in self.iou_types:
             prefix = PREFIXES[iou_type]
-            summary, self.per_class[prefix] = coco_ap(self.ann_file, self.detections, iou_type)
+            summary, self.per_class[prefix] = coco_ap(self.ann_file, self.detections, iou_type, left_out=self.left_out)
             figures.update({f"{prefix}_{name}": value for name, value in summary.items()})
         return figures
 
@@ -169,7 +185,7 @@ class CocoAP(BaseMetric):
 
         found: dict[str, tuple[float, float]] = {}
         for iou_type in self.iou_types:
-            ends = bootstrap(match(self.ann_file, self.detections, iou_type), resamples)
+            ends = bootstrap(match(self.ann_file, self.detections, iou_type, left_out=self.left_out), resamples)
             found |= {f"{PREFIXES[iou_type]}_{name}": interval for name, interval in ends.items() if interval}
         return found
 

@@ -1,5 +1,6 @@
 """Two runs on the same images: which one do the data support?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NotRequired
@@ -10,6 +11,7 @@ from typing_extensions import TypedDict
 from backbones.errors import UserError
 from backbones.tensors import file_sha256
 from benchmark.config.load import load_config
+from benchmark.data.annotations import read_annotations
 from benchmark.evaluation.bootstrap import Difference, Matches, match, paired_difference
 from benchmark.files.run_folder import CONFIG, DETECTIONS, RESULT
 from benchmark.records.figures import IOU_TYPES, IouType
@@ -18,6 +20,7 @@ from benchmark.tasks import TASKS
 
 # What the figure of a result may differ from the one recounted from the detections beside it, in percent.
 _TOLERANCE = 0.01
+_SHOWN = 3
 NOTE = (
     "95% intervals by paired bootstrap over images: they cover the choice of images, not of training seeds. "
     "Another seed of the same config can move AP as well."
@@ -114,13 +117,23 @@ def _read_run(path: Path) -> _Run:
 
 
 def _check_same_data(a: _Run, b: _Run) -> None:
-    if a.result.data.annotations_sha256 == b.result.data.annotations_sha256:
-        return
-    named = [
-        f"{run.folder} on {run.result.data.name} {run.result.data.split}, {run.result.data.images} images"
-        for run in (a, b)
-    ]
-    raise UserError(f"The runs are not on the same data: {'; '.join(named)} (the annotations' SHA-256 differ).")
+    if a.result.data.annotations_sha256 != b.result.data.annotations_sha256:
+        named = [
+            f"{run.folder} on {run.result.data.name} {run.result.data.split}, {run.result.data.images} images"
+            for run in (a, b)
+        ]
+        raise UserError(f"The runs are not on the same data: {'; '.join(named)} (the annotations' SHA-256 differ).")
+    if set(a.result.data.unreadable) != set(b.result.data.unreadable):
+        named = [f"{run.folder} without {_listed(run.result.data.unreadable)}" for run in (a, b)]
+        raise UserError(
+            f"The runs were evaluated on different pictures: {'; '.join(named)} (unreadable then). Restore them and "
+            "evaluate again."
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return (", ".join(names[:_SHOWN]) or "none") + more
 
 
 def _find_annotations(run: _Run) -> Path:
@@ -149,8 +162,12 @@ def _read_detections(run: _Run) -> list[_Detection]:
 
 
 def _match(run: _Run, annotations: Path, detections: list[_Detection], iou_type: IouType) -> Matches:
+    left_out: set[int] = set()
+    if unreadable := set(run.result.data.unreadable):
+        images = read_annotations(annotations)["images"]
+        left_out = {image["id"] for image in images if image["file_name"] in unreadable}
     try:
-        return match(annotations, detections, iou_type)
+        return match(annotations, detections, iou_type, left_out=left_out)
     except UserError as error:
         raise UserError(f"{run.folder / DETECTIONS}: {error}") from error
 

@@ -1,7 +1,9 @@
 """Files that are written whole or not at all."""
 
+import contextlib
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from backbones.errors import UserError
@@ -28,8 +30,11 @@ def check_folder(path: Path) -> None:
     above = next(place for place in (path, *path.absolute().parents) if place.exists())
     if not above.is_dir():
         raise UserError(f"Folder {path} cannot be made: {above} is a file. Give another one.")
-    if not os.access(above, os.W_OK):
-        raise UserError(f"Folder {path} cannot be written: no permission to write into {above}. Give another one.")
+    try:
+        with tempfile.TemporaryFile(dir=above):  # permissions do not tell of read-only file systems, nor of /proc
+            pass
+    except OSError as error:
+        raise UserError(f"Folder {path} cannot be written: {above}: {error.strerror}. Give another one.") from error
 
 
 def check_file(path: Path, begins: str = "") -> None:
@@ -58,7 +63,8 @@ def _beginning(path: Path, size: int) -> bytes:
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, flush it to disk and rename it onto ``path``.
 
-    A symbolic link stays one: what it points to is written. A device or a pipe is written into as it is.
+    A symbolic link stays one: what it points to is written. A device is written into as it is, and so is a pipe that
+    somebody reads.
 
     Raises:
         UserError: a folder, a full disk, or a folder that cannot be written; what was at ``path`` is still there.
@@ -69,7 +75,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     is_new_or_regular = place.is_file() or not place.exists()
     temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp") if is_new_or_regular else place
     try:
-        write(temporary)
+        with _reader(place):
+            write(temporary)
         if is_new_or_regular:
             _flush(temporary)
             temporary.replace(place)
@@ -81,6 +88,17 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         if is_new_or_regular:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _reader(path: Path) -> Iterator[None]:
+    """Hold a pipe open, without waiting for somebody to read it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK) if path.is_fifo() else None
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _flush(path: Path) -> None:

@@ -38,6 +38,8 @@ POINT = "best.json"  # in FINAL: what it is trained with
 # The reproduction of the paper's tables, in the first folder of runs.
 REPRODUCED = "reproduce"
 
+EVALUATION = "eval_"  # how the folder of a checkpoint's own evaluation begins
+
 _FILES = (RESULT, DETECTIONS, CONFUSION, BEST, CONFIG, LOG)
 EVENTS = "events.out.tfevents.*"  # in VIS_DATA
 _LOGGED = (EVENTS, "config.py")
@@ -102,7 +104,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 def evaluation_folder(checkpoint: Path) -> Path:
     """Return the place of a checkpoint's own evaluation: a folder in its run's, whose result it must not replace."""
-    return checkpoint.parent / f"eval_{checkpoint.stem}"
+    return checkpoint.parent / f"{EVALUATION}{checkpoint.stem}"
 
 
 def trial_folder(sweep: Path, learning_rate: float, weight_decay: float) -> Path:

@@ -55,7 +55,8 @@ class Preflight:
         if not dataset.get("test_mode"):
             return Use(training=True, masks=any(step.get("with_mask") for step in dataset.get("pipeline", ())))
         figures = self._cfg.get("val_evaluator", {}).get("iou_types", ())
-        return Use(training=False, masks="segm" in figures, images=self._cfg.get("val_images"))
+        trial = "train_dataloader" in self._loaders
+        return Use(training=False, trial=trial, masks="segm" in figures, images=self._cfg.get("val_images"))
 
     def _check_classes(self) -> Row:
         """Hold the splits' classes against one another's, and their number against the model's."""
@@ -111,6 +112,6 @@ def _numbers_of_classes(cfg: Config) -> Iterator[tuple[str, int]]:
     for place in ("model", "model.bbox_head", "model.roi_head.bbox_head", "model.roi_head.mask_head"):
         part: Any = cfg
         for key in place.split("."):
-            part = part.get(key) or {}
-        if "num_classes" in part:
-            yield place, part.num_classes
+            part = part.get(key) if isinstance(part, dict) else None
+        if isinstance(part, dict) and "num_classes" in part:
+            yield place, part["num_classes"]

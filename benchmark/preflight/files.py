@@ -2,10 +2,13 @@
 
 import contextlib
 import hashlib
+import itertools
 import os
+import random
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,12 +40,12 @@ ZERO, UNREADABLE, OTHER_SIZE, TAGGED = (
     "pictures with an EXIF orientation tag",
 )
 _SKIPPED = Outcome("warning", "Training skips them: restore them from the archive.")
-_FATAL = Outcome("error", "Evaluation ends at the first: restore them from the archive.")
+_LEFT_OUT = Outcome("warning", "Figures are without them, and say so: restore them from the archive.")
 _MISPLACED = Outcome("error", "Boxes would lie elsewhere: restore the pictures, or fix the annotations.")
 _READ_SO = Outcome("warning", "Where that is not meant, store them as they are meant, without a tag.")
 _OUTCOMES = {
-    ZERO: (_SKIPPED, _FATAL),
-    UNREADABLE: (_SKIPPED, _FATAL),
+    ZERO: (_SKIPPED, _LEFT_OUT),
+    UNREADABLE: (_SKIPPED, _LEFT_OUT),
     OTHER_SIZE: (_MISPLACED, _MISPLACED),
     TAGGED: (_READ_SO, _READ_SO),
 }
@@ -100,6 +103,45 @@ def check_pictures(pictures: Pictures, split: str, *, training: bool, decode: bo
     found = _examine_all(pictures, range(len(pictures.names)), decode)
     kinds = (ZERO, UNREADABLE, *(_OF_SIZE if pictures.sizes else (TAGGED,)))
     yield from _rows(pictures, split, found, kinds, training=training)
+    if len(found[ZERO]) + len(found[UNREADABLE]) == len(pictures.names) > 0:
+        yield _none_readable(pictures, split)
+
+
+def check_decoding(pictures: Pictures, split: str, *, seconds: float = 5.0) -> Row:
+    """Decode pictures that a training will evaluate, in a fixed random order: as many as all cores can in some seconds.
+
+    Args:
+        pictures: the files.
+        split: its name in the row.
+        seconds: after which no other picture is begun.
+    """
+    order = list(range(len(pictures.names)))
+    random.Random(0).shuffle(order)
+    places, tried, found = iter(order), itertools.count(), []
+    end = time.monotonic() + seconds
+
+    def work(_: int) -> None:
+        for place in places:  # the threads share them
+            if time.monotonic() > end:
+                break
+            next(tried)
+            try:
+                read_image(pictures.path(pictures.names[place]))
+            except UserError as error:
+                found.append(f"{printable(pictures.names[place])} ({printable(str(error.__cause__ or error))})")
+
+    with ThreadPoolExecutor(_cores()) as pool:
+        list(pool.map(work, range(_cores())))
+    decoded = next(tried)
+    if len(found) == len(pictures.names) > 0:
+        return _none_readable(pictures, split)
+    outcome = _LEFT_OUT._replace(advice=f"Of {decoded} pictures that were tried. {_LEFT_OUT.advice}")
+    return found_row(split, UNREADABLE, outcome, pictures.folder, len(found), sorted(found))
+
+
+def _none_readable(pictures: Pictures, split: str) -> Row:
+    message = f"{pictures.folder}: all {len(pictures.names)} image files cannot be read. Unpack the archive again."
+    return Row(split, "image files that can be read", "error", 0, (), message)
 
 
 def check_overlap(trained: Pictures, evaluated: Pictures, split: str, *, read: bool) -> Row:

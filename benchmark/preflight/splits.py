@@ -15,7 +15,7 @@ from backbones.tensors import file_sha256
 from benchmark.data.annotations import REMEDY, read_annotations
 from benchmark.data.layouts import check_layout
 from benchmark.preflight.annotations import Annotations, check_annotations, check_masks
-from benchmark.preflight.files import Pictures, Size, check_pictures, check_sample, missing_files
+from benchmark.preflight.files import Pictures, Size, check_decoding, check_pictures, check_sample, missing_files
 from benchmark.preflight.rows import SHOWN, Outcome, Row, found_row, listed, printable
 
 
@@ -33,11 +33,13 @@ class Use:
 
     Attributes:
         training: it is trained on; else it is evaluated.
+        trial: a training is about to begin that will evaluate it: some of its pictures are decoded.
         masks: its masks are used.
         images: how many images the whole split has; None where nothing says.
     """
 
     training: bool
+    trial: bool = False
     masks: bool = False
     images: int | None = None
 
@@ -186,6 +188,8 @@ def _check_files(
         yield from check_pictures(pictures, split, training=use.training, decode=depth == Depth.DECODE)
     elif sizes is not None:
         yield from check_sample(pictures, split)
+    if depth == Depth.QUICK and use.trial:
+        yield check_decoding(pictures, split)
     return pictures
 
 

@@ -33,7 +33,9 @@ class DataRecord(_Strict):
     Attributes:
         annotations_sha256: of the annotation file, or of the list of labels.
         demo: generated data; such results never stand beside real ones.
+        images: how many there were to evaluate, without the unreadable ones.
         partial: fewer images than the official split.
+        unreadable: names of the pictures that could not be read and were left out.
     """
 
     name: str
@@ -42,6 +44,7 @@ class DataRecord(_Strict):
     annotations_sha256: str
     demo: bool = False
     partial: bool = False
+    unreadable: tuple[str, ...] = ()
 
 
 class CostRecord(_Strict):

@@ -1,7 +1,7 @@
 """What a run leaves behind: its result, what the figures were counted from, and pictures."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +60,11 @@ def finish(
         data=DataRecord(
             name=cfg.dataset_name,
             split=metric.split,
-            images=len(dataset),
+            images=len(dataset) - len(metric.unreadable),
             annotations_sha256=metric.annotations_sha256,
             demo=bool(cfg.get("demo")),
             partial=is_partial(dataset, cfg.get("val_images")),
+            unreadable=metric.unreadable,
         ),
         metrics=cost.metrics,
         intervals=metric.intervals(bootstrap) if bootstrap and is_main() else {},
@@ -86,7 +87,7 @@ def finish(
             out.parent.mkdir(parents=True, exist_ok=True)
             metric.save(out)
         if pictures:
-            _draw(plan.work_dir / PICTURES, cfg, metric.detections, pictures)
+            _draw(plan.work_dir / PICTURES, cfg, metric.detections, pictures, left_out=metric.unreadable)
     return result
 
 
@@ -95,7 +96,7 @@ def is_partial(dataset: "BaseDataset", expected: int | None = None) -> bool:
     return dataset.metainfo.get("partial", expected is not None and len(dataset) != expected)
 
 
-def _draw(folder: Path, cfg: Config, detections: Sequence[dict], count: int) -> None:
+def _draw(folder: Path, cfg: Config, detections: Sequence[dict], count: int, *, left_out: Collection[str] = ()) -> None:
     from benchmark.evaluation.pictures import contact_sheet, draw_on, save_drawn
 
     dataset = cfg.val_dataloader.dataset
@@ -103,7 +104,7 @@ def _draw(folder: Path, cfg: Config, detections: Sequence[dict], count: int) -> 
     truth = read_annotations(root / dataset.ann_file)
     names = {category["id"]: category["name"] for category in truth["categories"]}
     drawn = []
-    for image in truth["images"][:count]:
+    for image in [image for image in truth["images"] if image["file_name"] not in left_out][:count]:
         own = [detection for detection in detections if detection["image_id"] == image["id"]]
         path = root / dataset.data_prefix.img / image["file_name"]
         pixels = read_image(str(path), "RGB", (image["height"], image["width"]))

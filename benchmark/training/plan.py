@@ -25,8 +25,8 @@ from benchmark.files.atomic import check_folder, make_folder, remove_leftovers
 from benchmark.files.checkpoints import check_fit, load_checkpoint, load_weights, newest_intact
 from benchmark.files.ownership import owned
 from benchmark.files.run_folder import (
+    EVALUATION,
     JOURNAL,
-    OWNER,
     POINT,
     RESULT,
     VIS_DATA,
@@ -152,8 +152,7 @@ def plan_evaluation(options: Options, checkpoint: Path | None, *, tool: str, pre
     cfg = load_options(options, pretrained=pretrained)
     if TASKS[cfg.task].tool != tool:
         raise UserError(f"{options.config} is a {cfg.task} config: evaluate it with tools/{TASKS[cfg.task].tool}.")
-    found = prepare_data(cfg, ("val_dataloader",))
-    # A file that is none is an error before anything is built.
+    # A file that is none is an error before anything is built, or made.
     weights = load_weights(checkpoint) if checkpoint else {}
     work_dir = options.work_dir or (
         evaluation_folder(checkpoint) if checkpoint else Path("work_dirs") / f"{config_name(cfg)}_pretrained"
@@ -165,6 +164,7 @@ def plan_evaluation(options: Options, checkpoint: Path | None, *, tool: str, pre
     else:
         record = _pretrained_record(cfg)
     _check_place(work_dir, cfg, record)
+    found = prepare_data(cfg, ("val_dataloader",))
     complexity = _complete(cfg, options, work_dir)
     if checkpoint:
         _check_classes(weights.get("meta", {}).get("dataset_meta", {}), cfg)
@@ -196,11 +196,16 @@ def check_unused(work_dir: Path, *, overwrite: bool) -> None:
             f"{work_dir} already holds a run ({found[0].name}): --resume continues it, --overwrite replaces it, "
             "--work-dir puts the new one elsewhere."
         )
-    others = {path.name for path in work_dir.iterdir()} - {OWNER, POINT} if work_dir.is_dir() else set()
-    if overwrite and not found and others:
-        raise UserError(
-            f"{work_dir} holds no run that --overwrite could replace, but other files: give an empty folder."
-        )
+    _check_own(work_dir)
+
+
+def _check_own(work_dir: Path) -> None:
+    """Refuse a folder that holds other files and no run; hidden ones and evaluations of checkpoints are no obstacle."""
+    if run_files(work_dir) or not work_dir.is_dir():
+        return
+    names = sorted(path.name for path in work_dir.iterdir() if path.name != POINT)
+    if others := [name for name in names if not name.startswith((".", EVALUATION))]:
+        raise UserError(f"{work_dir} holds no run, but other files ({others[0]}): give a new or an empty folder.")
 
 
 @contextmanager
@@ -242,6 +247,9 @@ def prepare_data(cfg: Config, loaders: Sequence[str]) -> Preflight | None:
     if not is_main():
         return None
     if cfg.get("demo"):
+        complete = cfg.copy()
+        complete_model(complete)
+        _check_registered(complete)  # first: a command that is refused makes no data
         make_demo_data = import_module(cfg.demo.module).make_demo_data
         make_demo_data(Path(cfg.data_root), train_images=cfg.train_images, val_images=cfg.val_images)
     return check_data(cfg, loaders)
@@ -252,16 +260,22 @@ def _complete(cfg: Config, options: Options, work_dir: Path) -> "Complexity":
     complete_model(cfg)  # first: an unknown name need not wait for all of MMDetection
     from benchmark.measuring.complexity import config_complexity
     from benchmark.models.precision import check_speed
-    from benchmark.training.registration import register
 
     check_speed(options.precision, slow_ok=options.slow_ok)
     cfg.launcher = init_distributed(options.launcher)
-    register()
-    check_model_type(cfg)
-    check_arguments(cfg)
+    _check_registered(cfg)
     cfg.work_dir = str(work_dir)
     cfg.experiment_name = f"{config_name(cfg)}-{uuid.uuid4().hex}"  # MMEngine keeps one log and hub per name
     return config_complexity(cfg)
+
+
+def _check_registered(cfg: Config) -> None:
+    """Check the types of a complete config, and their arguments."""
+    from benchmark.training.registration import register
+
+    register()
+    check_model_type(cfg)
+    check_arguments(cfg)
 
 
 def _pretrained_record(cfg: Config) -> CheckpointRecord:
@@ -288,7 +302,10 @@ def _pretrained_record(cfg: Config) -> CheckpointRecord:
 def _check_place(work_dir: Path, cfg: Config, checkpoint: CheckpointRecord) -> None:
     """Refuse a folder with other figures than those of an earlier evaluation of this checkpoint on these data."""
     path = work_dir / RESULT
+    _check_own(work_dir)
     if not path.is_file():
+        if checkpoints := list_checkpoints(work_dir):
+            raise UserError(f"{work_dir} holds a training ({checkpoints[0].name}): give another --work-dir.")
         return
     found = read_result(path)
     ours = (config_name(cfg), cfg.dataset_name, checkpoint)

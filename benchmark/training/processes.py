@@ -1,10 +1,14 @@
 """The processes of a run: which one writes, how many there are, and how they meet."""
 
 import os
+import signal
+import threading
+import time
 
 from backbones.errors import UserError
 
 RESTARTS = "TORCHELASTIC_RESTART_COUNT"
+_OF_AGENT = "TORCHELASTIC_RUN_ID"  # what torchrun's agent puts into the environment, and no script of a user's own
 _FROM_TORCHRUN = {"RANK", "WORLD_SIZE", "LOCAL_RANK"}
 # Launcher -> what it puts into the environment of the processes that it starts, and how it is told to.
 _LAUNCHERS = {
@@ -51,10 +55,33 @@ def init_distributed(launcher: str) -> str:
 
         if torch.distributed.is_initialized():
             return launcher
+        if _OF_AGENT in os.environ:
+            follow(os.getppid())
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         _init_process_group()
     return launcher
+
+
+def follow(agent: int, *, pause: float = 1.0, grace: float = 60.0) -> None:
+    """Have this process end when the agent that started it is gone, of which nobody else would tell it.
+
+    It is told as a scheduler would tell it, so that a training saves first; what does not end by that is ended.
+
+    Args:
+        agent: torchrun's process.
+        pause: seconds between two looks.
+        grace: seconds that the end may take.
+    """
+
+    def watch() -> None:
+        while os.getppid() == agent:
+            time.sleep(pause)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(grace)
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _init_process_group() -> None:

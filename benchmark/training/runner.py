@@ -1,6 +1,7 @@
 """MMEngine's Runner with a flat run folder, safe checkpoints, channels_last, and CPUs under torchrun."""
 
 import logging
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -16,13 +17,15 @@ from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
 
-from backbones.errors import as_user_errors
+from backbones.errors import UserError, as_user_errors
 from benchmark.files.checkpoints import fill, load_checkpoint
 from benchmark.files.run_folder import CONFIG, LOG
 from benchmark.training.plan import Plan
 from benchmark.training.signals import StopSignals, leave_signals_to_the_main_process
 
 _OF_TRAINING = ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "auto_scale_lr")
+# How gloo and NCCL say that another process does not answer.
+_CONNECTION = re.compile(r"gloo|nccl|connection (closed|reset)", re.IGNORECASE)
 _LONGEST_WAIT = 600  # s, for a batch from data-loading processes
 
 
@@ -66,7 +69,15 @@ class BenchmarkRunner(Runner):
             UserError: whatever fails; ``run.log`` has the traceback.
         """
         with self.stop_signals, as_user_errors(str(self.cfg.filename), Path(self.work_dir) / LOG):
-            return super().train()
+            try:
+                return super().train()
+            except RuntimeError as error:
+                if self.distributed and _CONNECTION.search(str(error)):
+                    raise UserError(
+                        "Another process of this training ended, its own message says why; --resume continues from the "
+                        "last checkpoint."
+                    ) from error
+                raise
 
     @staticmethod
     def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> DataLoader:

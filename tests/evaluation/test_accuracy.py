@@ -1,12 +1,13 @@
 """Accuracies compared with sums written out by hand."""
 
 import csv
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from backbones.errors import UserError
-from benchmark.evaluation.accuracy import Answers, ClassificationAccuracy, accuracy, intervals, worst_classes
+from benchmark.evaluation.accuracy import Answer, Answers, ClassificationAccuracy, accuracy, intervals, worst_classes
 
 
 def test_accuracy_equals_brute_force():
@@ -35,12 +36,26 @@ def test_top5_needs_six_classes():
     assert accuracy(answers) == {"top1": 50.0, "top5": None, "mean_per_class": 50.0}
 
 
+def rows(images: Sequence[int], labels: Sequence[int], best: list[int], real: Sequence[tuple[int, ...]] = ()) -> list:
+    """What the metric collects of a classifier that always answers the same."""
+    shown = real or [None] * len(images)
+    return [Answer(*row, None) for row in zip(images, labels, [best] * len(images), shown, strict=True)]
+
+
+def test_an_unreadable_picture_is_seen_and_does_not_count():
+    metric = ClassificationAccuracy()
+    metric.dataset_meta = {"images": 3, "classes": ("a", "b"), "split": "test", "annotations_sha256": "0"}
+    seen = [*rows([0, 1], [0, 0], [0, 1]), Answer(2, 1, [0, 1], None, "a/2.jpg")]
+    assert metric.compute_metrics(seen)["top1"] == 100.0
+    assert metric.unreadable == ("a/2.jpg",) and metric.confusion.sum() == 2
+
+
 def test_an_image_counted_twice_is_an_error(tmp_path):
     metric = ClassificationAccuracy()
     metric.dataset_meta = {"images": 2, "classes": ("a", "b"), "split": "test", "annotations_sha256": "0"}
     with pytest.raises(UserError, match="3 images"):
-        metric.compute_metrics([(0, 0, [0, 1], None), (1, 1, [0, 1], None), (1, 1, [0, 1], None)])
-    assert metric.compute_metrics([(0, 0, [0, 1], None), (1, 1, [0, 1], None)])["top1"] == 50.0
+        metric.compute_metrics(rows([0, 1, 1], [0, 1, 1], [0, 1]))
+    assert metric.compute_metrics(rows([0, 1], [0, 1], [0, 1]))["top1"] == 50.0
     metric.save(tmp_path / "confusion.csv")
     assert list(csv.reader((tmp_path / "confusion.csv").open())) == [
         ["true class", "a", "b"],
@@ -55,11 +70,11 @@ def test_reassessed_labels_count_any_that_an_image_shows_and_leave_out_images_wi
     names = tuple("abcdef")
     metric.dataset_meta = {"images": 4, "classes": names, "split": "val", "annotations_sha256": "0"}
     best = [0, 1, 2, 3, 4]
-    rows = [(0, 0, best, (0,)), (1, 1, best, (1, 0)), (2, 1, best, (1,)), (3, 0, best, ())]
-    figures = metric.compute_metrics(rows)
+    images, labels = range(4), (0, 1, 1, 0)
+    figures = metric.compute_metrics(rows(images, labels, best, [(0,), (1, 0), (1,), ()]))
     assert (figures["top1"], figures["real"]) == (50.0, pytest.approx(200 / 3))
-    assert "real" not in metric.compute_metrics([(*row[:3], None) for row in rows])
-    assert metric.compute_metrics([(*row[:3], ()) for row in rows])["real"] is None
+    assert "real" not in metric.compute_metrics(rows(images, labels, best))
+    assert metric.compute_metrics(rows(images, labels, best, [()] * 4))["real"] is None
 
 
 def test_an_interval_of_a_share_is_the_binomial_distributions():

@@ -26,6 +26,7 @@ from benchmark.evaluation.bootstrap import (
     paired_difference,
     resample,
 )
+from benchmark.evaluation.coco_ap import coco_ap
 from benchmark.evaluation.compare import compare_runs, comparison_rows
 from benchmark.records.result import Result
 
@@ -192,6 +193,22 @@ def test_no_detections_is_zero_and_no_objects_is_none(tmp_path):
     assert bootstrap(empty, 10) == dict.fromkeys(FIGURES)
 
 
+def test_images_that_were_left_out_are_as_if_they_were_not_there(problem, tmp_path):
+    path, truth, detections = problem
+    gone = {image["id"] for image in truth["images"][::7]}
+    kept = [found for found in detections if found["image_id"] not in gone]
+    fewer = {
+        **truth,
+        "images": [image for image in truth["images"] if image["id"] not in gone],
+        "annotations": [entry for entry in truth["annotations"] if entry["image_id"] not in gone],
+    }
+    expected = match(write(tmp_path, fewer), kept)
+    found = match(path, kept, left_out=gone)
+    assert found.image_ids == expected.image_ids
+    assert bootstrap(found, 20) == bootstrap(expected, 20)
+    assert coco_ap(path, kept, left_out=gone) == coco_ap(write(tmp_path, fewer), kept)
+
+
 def test_detections_of_another_data_set_are_refused(problem):
     path, _, detections = problem
     with pytest.raises(UserError, match="image_id in the detections are not in"):
@@ -340,6 +357,10 @@ def test_comparison_refuses_what_does_not_belong_together(runs, tmp_path):
     shutil.copy(a / "detections.json", b)
     with pytest.raises(UserError, match="does not belong to the result"):
         compare_runs(a, b, annotations=path, resamples=5)
+    change_result(b, "data", unreadable=["1.jpg"])
+    with pytest.raises(UserError, match=r"different pictures: .*a without none; .*b without 1\.jpg"):
+        compare_runs(a, b, annotations=path, resamples=5)
+    change_result(b, "data", unreadable=[])
     (b / "detections.json").unlink()
     with pytest.raises(UserError, match="Detections not found"):
         compare_runs(a, b, annotations=path)

@@ -1,6 +1,7 @@
 """The check of data and settings: every fault alone, what the data set and the evaluation make of it, hostile files."""
 
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -30,6 +31,7 @@ from benchmark.config.names import CONFIGS
 from benchmark.data.annotations import read_annotations
 from benchmark.evaluation.coco_ap import STATS, coco_ap
 from benchmark.preflight import Depth, Preflight, Row, check_data, table_row
+from benchmark.preflight.files import Pictures, check_decoding
 from benchmark.preflight.masks import decode_counts
 from benchmark.preflight.run import check_disk, check_learning_rate, check_weights
 
@@ -388,15 +390,15 @@ def test_an_image_without_an_object_trains_and_is_evaluated(root, name):
     assert found.img_id == content(VAL)["images"][1]["id"]
 
 
-def test_a_picture_of_another_size_is_skipped_in_training_and_an_error_in_evaluation(root):
+def test_a_picture_of_another_size_is_skipped_in_training_and_evaluation(root):
     cfg = detector_config(root, "ssdlite_rexnet_x1.0")
     for split, change in ((TRAIN, 0), (VAL, 10)):
         Image.new("RGB", SIZE[::-1]).save(root / split / f"{1 + change}.png")
         with pytest.raises(UserError, match=f"{split}: 1 {OTHER_SIZE}.*40x48, annotated 48x40"):
             check_data(cfg, [f"{split.removesuffix('2017')}_dataloader"])
     assert build_dataset(cfg.train_dataloader.dataset).prepare_data(0) is None
-    with pytest.raises(UserError, match="40x48, its annotation says 48x40"):
-        build_dataset(cfg.val_dataloader.dataset)[0]
+    stand_in = build_dataset(cfg.val_dataloader.dataset)[0]["data_samples"]
+    assert (stand_in.unreadable, stand_in.img_id) == ("11.png", content(VAL)["images"][0]["id"])
 
 
 # Memory.
@@ -489,12 +491,12 @@ def claim_a_huge_size(path: Path) -> None:
 
 PICTURES = [
     (Path.unlink, Depth.FULL, "image files that are missing", "error", "error"),
-    (lambda path: path.write_bytes(b""), Depth.FULL, "image files of zero bytes", "warning", "error"),
-    (lambda path: path.write_bytes(b"no picture"), Depth.FULL, "image files that cannot be read", "warning", "error"),
-    (claim_a_huge_size, Depth.FULL, "image files that cannot be read", "warning", "error"),
+    (lambda path: path.write_bytes(b""), Depth.FULL, "image files of zero bytes", "warning", "warning"),
+    (lambda path: path.write_bytes(b"no picture"), Depth.FULL, "image files that cannot be read", "warning", "warning"),
+    (claim_a_huge_size, Depth.FULL, "image files that cannot be read", "warning", "warning"),
     (lambda path: (path.unlink(), path.mkdir()), Depth.FULL, "image files that are missing", "error", "error"),
     (truncate, Depth.FULL, None, None, None),
-    (truncate, Depth.DECODE, "image files that cannot be read", "warning", "error"),
+    (truncate, Depth.DECODE, "image files that cannot be read", "warning", "warning"),
     (lambda path: Image.new("RGB", (48, 41)).save(path), Depth.FULL, OTHER_SIZE, "error", "error"),
     (partial(add_tag, tag=6, turned=True), Depth.FULL, TAGGED, "warning", "warning"),
     (partial(add_tag, tag=3), Depth.QUICK, TAGGED, "warning", "warning"),
@@ -512,6 +514,39 @@ def test_a_faulty_picture_is_a_row(root, change, depth, check, training, evaluat
     expected = {(TRAIN, check): training, (VAL, check): evaluation} if check else {}
     assert {key: row.status for key, row in found.items()} == expected
     assert all(row.count == 1 and "1.png" in row.examples[0] for row in found.values())
+
+
+def test_pictures_that_are_evaluated_are_decoded_before_a_training(root):
+    truncate(root / VAL / "11.png")
+    path = root / "annotations" / f"instances_{VAL}.json"
+    cfg = detector_config(root, "ssdlite_rexnet_x1.0")
+    (warning,) = check_data(cfg).warnings
+    assert warning.startswith(f"{root / VAL}: 1 image files that cannot be read; first: 11.png")
+    assert f"Of {len(json.loads(path.read_text())['images'])} pictures" in warning
+    assert check_data(cfg, ["val_dataloader"]).warnings == []  # an evaluation decodes them all itself
+
+
+def test_decoding_before_a_training_takes_limited_time_and_a_sample(root, monkeypatch):
+    names = [f"copy{i}.png" for i in range(40)]
+    for name in names:
+        (root / VAL / name).write_bytes(b"")
+    pictures = Pictures(root / VAL, names)
+    tried: list[int] = []
+    for _ in range(2):
+        monkeypatch.setattr("benchmark.preflight.files.time.monotonic", itertools.count().__next__)  # 1 s a look
+        row = check_decoding(pictures, VAL, seconds=10)
+        assert row.status == "warning" and f"Of {row.count} pictures" in row.message
+        tried.append(row.count)
+    assert 1 < tried[0] <= 12
+
+
+def test_no_readable_picture_at_all_is_an_error(root):
+    for picture in (root / VAL).glob("*.png"):
+        picture.write_bytes(b"")
+    rows = [row for row in Preflight(data_config(root)).rows() if row.status == "error"]
+    assert [row.split for row in rows] == [VAL] and "all" in rows[0].message
+    with pytest.raises(UserError, match=r"all \d+ image files cannot be read"):
+        check_data(data_config(root))
 
 
 def test_every_tagged_picture_is_named_with_how_it_is_used(root):

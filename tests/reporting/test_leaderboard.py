@@ -183,6 +183,13 @@ def test_a_mark_says_how_many_seeds_it_is_of(tmp_path):
     assert row["marks"] == ["trained on a part", "unreadable pictures skipped (1 of 2)"]
 
 
+def test_figures_without_some_pictures_are_marked_and_never_mixed_with_whole_ones(tmp_path):
+    save(tmp_path / "whole", training=TRAINING | {"seed": 0})
+    save(tmp_path / "fewer", training=TRAINING | {"seed": 1}, data=COCO | {"unreadable": ["a.jpg", "b.jpg"]})
+    marks = [row["marks"] for row in boards(tmp_path)[0]["rows"]]
+    assert sorted(marks) == [[], ["without 2 unreadable pictures"]]
+
+
 def test_trials_of_a_sweep_are_left_out_and_its_final_training_is_not(tmp_path):
     from benchmark.files.run_folder import FINAL, JOURNAL
 

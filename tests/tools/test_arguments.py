@@ -1,7 +1,11 @@
 """Numbers on the command line: what cannot be is refused while the arguments are read, before anything heavy."""
 
+import time
+
 import pytest
 from helpers import REPOSITORY, call_tool
+
+from benchmark import cli
 
 TRAIN = ("train.py", "configs/ssdlite_rexnet_x1.0.py")
 EVAL = ("eval_detection.py", "configs/ssdlite_rexnet_x1.0.py", "x.pth")
@@ -58,6 +62,32 @@ def test_a_training_speaks_before_it_takes_anything_heavy():
     run = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
     assert run.stdout == f"Preparing {config}\n" and "no_such_key" in run.stderr.splitlines()[-1]
     assert not any(f"| {name}\n" in run.stderr.replace("  ", "") for name in ("torch", "torchvision", "mmdet"))
+
+
+def test_a_tool_that_takes_longer_than_a_second_says_what_it_is_at(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "_QUIET", 0.05)
+    monkeypatch.setattr(cli, "_open_streams", lambda: None)
+    cli.run(lambda: cli.announce("Counting"))
+    assert capsys.readouterr() == ("", "")
+    cli.run(lambda: (cli.announce("Counting"), time.sleep(0.5)))
+    assert capsys.readouterr() == ("", "Counting ...\n")
+
+
+@pytest.mark.parametrize("tool", sorted((REPOSITORY / "tools").glob("*.py")), ids=lambda path: path.stem)
+def test_every_tool_announces_its_work(tool):
+    text = tool.read_text()
+    assert "announce(" in text or 'print(f"Preparing' in text
+
+
+def test_a_closed_standard_stream_is_no_error():
+    import subprocess
+    import sys
+
+    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        command = f"exec {sys.executable} tools/models.py --family rexnet {closed}"
+        ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=REPOSITORY)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert ("rexnet_x1.0" in ended.stdout) == (">&-" not in closed.split())
 
 
 def test_options_of_one_kind_add_up():

@@ -31,6 +31,7 @@ from benchmark.config.names import CONFIGS
 
 pytestmark = pytest.mark.slow
 
+EVALUATIONS = [tool for tool in TOOLS if tool.startswith("eval_")]
 FINETUNE, SSDLITE = (str(CONFIGS / f"{name}.py") for name in ("finetune", "ssdlite"))
 HUGE = "99999999999999999999"
 
@@ -99,6 +100,14 @@ NAMES = [
     Row("unknown optimiser", "Nope", overrides=("optim_wrapper.optimizer.type=Nope",), tools=("train",)),
     Row("unknown key", "modell", overrides=("modell.type=Nope",)),
     Row("type is no name", "optim_wrapper.optimizer", overrides=("optim_wrapper.optimizer.type=..",), tools=("train",)),
+    *(
+        Row(f"type is {value}", "model.type", overrides=(f"model.type={value}",))
+        for value in ("[]", "None", "1.5", "{{'a': 1}}")
+    ),
+    Row("data set's type is a list", "val_dataloader.dataset.type", overrides=("val_dataloader.dataset.type=[]",)),
+    Row("unknown visualizer", "Nope", overrides=("visualizer={{'type': 'Nope'}}",), tools=("train", "eval_detection")),
+    Row("unknown hook", "Nope", overrides=("custom_hooks=[{{'type': 'Nope'}}]",), tools=("train", "eval_detection")),
+    Row("a part that the model has not", "bbox_head", overrides=("model.bbox_head=1.5",), tools=("eval_finegrained",)),
     Row("no pair", "nonsense", overrides=("nonsense",)),
     Row(
         "another task's config",
@@ -121,6 +130,12 @@ OUTPUTS = [
         Row(f"--out {name}", str(Path(place).parent), {"out": place})
         for name, place in {"below a file": "{w}/file/x", "in /proc": "/proc/nowhere/x"}.items()
     ),
+    Row("--confusion in /proc", "/proc", {"confusion": "/proc/x"}, tools=("eval_finegrained", "eval_imagenet")),
+    Row("--out in the root of /proc", "/proc", {"out": "/proc/x"}, tools=("eval_detection", "summarize")),
+    *(
+        Row(f"--work-dir holds {kind}", named, {"work_dir": f"{{w}}/{kind}"}, tools=("train", *EVALUATIONS))
+        for kind, named in (("folder", "(file)"), ("fifo_run", "(result.json)"), ("data", "(annotations)"))
+    ),
     Row("--out is a folder", "folder", {"out": "{w}/folder"}),
     Row("--out is /dev/full", "/dev/full", {"out": "/dev/full"}, writes=True),
     *(
@@ -140,6 +155,30 @@ OUTPUTS = [
     Row("data below a file", "file/x", {"root": "{w}/file/x"}),
     Row("data in /proc", "/proc/nowhere", {"root": "/proc/nowhere"}),
     Row("data over others", "folder", {"root": "{w}/folder"}),
+    *(
+        Row(f"data in the current folder, for {tool}", "current folder", {"data_root": "."}, tools=(tool,))
+        for tool in ("train", "eval_detection", "eval_finegrained")
+    ),
+    Row("made in the current folder", "current folder", {"root": "."}),
+    Row(
+        "no data for an unknown backbone",
+        "rexnet_1.0",
+        {"data_root": "{w}/new_demo", "backbone": "rexnet_1.0"},
+        tools=("train", *EVALUATIONS),
+    ),
+    Row(
+        "no data for an unknown optimiser",
+        "Nope",
+        {"data_root": "{w}/new_demo"},
+        overrides=("optim_wrapper.optimizer.type=Nope",),
+        tools=("train",),
+    ),
+    Row(
+        "no data without a checkpoint",
+        "absent.pth",
+        {"data_root": "{w}/new_demo", "checkpoint": "{w}/absent.pth"},
+        tools=EVALUATIONS,
+    ),
 ]
 FILES = [
     *(Row(f"checkpoint {name}", f"{name}.pth", {"checkpoint": f"{{w}}/{name}.pth"}) for name in CHECKPOINTS),
@@ -178,6 +217,11 @@ PATHS = [
         "annotations",
         "folders",
     ]
+]
+PATHS += [
+    Row(f"{name} {kind}", words, {name: text})
+    for kind, text, words in (("with a line break", "a\nb", "control characters"), ("no text", "\udcff", "UTF-8"))
+    for name in ("config", "configs", "checkpoint", "source", "out", "work_dir", "data_root", "root", "folders")
 ]
 PATHS += [Row(f"{name} too long", LONG, {name: LONG}) for name in ("data", "pretrained")]
 STRUCTURES = [
@@ -282,7 +326,7 @@ def test_check_data_names_what_is_no_picture(odd_data, depth):
     outcome = call("check_data", arguments)
     rows = json.loads(outcome.out)
     (unreadable,) = [row for row in rows if row["split"] == "val2017" and row["check"].endswith("cannot be read")]
-    assert outcome.status == 1 and unreadable["status"] == "error" and unreadable["count"] == 2
+    assert outcome.status == 1 and unreadable["status"] == "warning" and unreadable["count"] == 2
     assert "pipe or a device" in str(unreadable["examples"])
     assert "1 of 6 image files are missing" in outcome.err
 

@@ -137,7 +137,7 @@ def test_a_checkpoint_of_other_classes_names_both(tmp_path, trained):
         )
 
 
-def test_an_unreadable_picture_is_counted_in_training_and_stops_an_evaluation(tmp_path):
+def test_an_unreadable_picture_is_counted_in_training_and_left_out_of_an_evaluation(tmp_path):
     root = tmp_path / "data"
     MAKERS["imagefolder"](root)
     broken = root / "train/class 0/0.jpg"
@@ -146,8 +146,12 @@ def test_an_unreadable_picture_is_counted_in_training_and_stops_an_evaluation(tm
     assert result.training.unreadable_images >= 1
     assert str(broken) in (tmp_path / "run/run.log").read_text()
     (root / "test/class 1/1.jpg").write_bytes(b"")
-    with pytest.raises(UserError, match=r"test/class 1/1\.jpg"):
-        evaluate(options(root, None), tmp_path / "run/iter_6.pth", tool="eval_finegrained.py")
+    evaluated = evaluate(options(root, None), tmp_path / "run/iter_6.pth", tool="eval_finegrained.py", bootstrap=100)
+    assert evaluated.data.unreadable == ("test/class 1/1.jpg",)
+    assert evaluated.data.images == result.data.images - 1
+    with (tmp_path / "run/eval_iter_6/confusion.csv").open() as file:
+        counted = sum(int(cell) for row in list(csv.reader(file))[1:] for cell in row[1:])
+    assert counted == evaluated.data.images
 
 
 def test_a_loss_that_is_not_finite_names_the_pictures(tmp_path, trained):

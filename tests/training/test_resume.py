@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import re
 import resource
+import select
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,7 @@ from benchmark.data.stream import SampleStream
 from benchmark.files.checkpoints import load_checkpoint, newest_intact
 from benchmark.files.run_folder import list_checkpoints
 from benchmark.records.result import read_result
+from benchmark.training.processes import follow
 from benchmark.training.saving import parse_interval
 from benchmark.training.signals import STOPPING, StopSignals, leave_signals_to_the_main_process
 from benchmark.training.train import train
@@ -85,6 +87,44 @@ def test_torchrun_resumes_after_a_process_was_killed(tmp_path, kill_at):
     resumed = re.findall(r"resumed epoch: 0, iter: \d+", (tmp_path / "killed/run.log").read_text())
     assert len(resumed) == len(kill_at)
     assert read_result(tmp_path / "killed/result.json").training.world_size == 2
+
+
+def test_the_survivor_of_a_killed_process_says_so(tmp_path):
+    arguments = ["configs/ssdlite.py", "--demo", "--data-root", tmp_path / "data", "--work-dir", tmp_path / "run"]
+    arguments += ["--steps", "1000", "--backbone", "mobilenet_v3_small", "--pretrained", "none", "--batch-size", "2"]
+    arguments += ["--cfg-options", "train_images=8", "val_images=2", "train_dataloader.num_workers=0"]
+    arguments += ["val_dataloader.num_workers=0", "default_hooks.logger.interval=1"]
+    outs = [tmp_path / f"{rank}.out" for rank in range(2)]
+    ranks = two_ranks()
+    with (
+        started_tool("train.py", *arguments, out=outs[0], **ranks[0]) as survivor,
+        started_tool("train.py", *arguments, out=outs[1], **ranks[1]) as killed,
+    ):
+        wait_for(outs[0], " 2/1000  loss")
+        killed.kill()
+        survivor.join(60)
+    last = outs[0].with_suffix(".err").read_text().strip().splitlines()[-1]
+    assert survivor.exitcode == 1
+    assert last.startswith("error: Another process of this training ended") and "--resume continues" in last
+
+
+def test_a_process_ends_with_the_agent_that_started_it():
+    """A process starts one that follows it, and ends; the other's end of a pipe tells of its end."""
+    reading, writing = os.pipe()
+    agent = os.fork()
+    if agent == 0:
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as one that hangs
+            follow(os.getppid(), pause=0.01, grace=0.1)
+            os.write(writing, b"x")
+            time.sleep(60)
+        time.sleep(0.3)
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(agent, 0)
+    assert os.read(reading, 1) == b"x"
+    assert select.select([reading], [], [], 10)[0] and os.read(reading, 1) == b""
+    os.close(reading)
 
 
 @pytest.fixture(scope="module")

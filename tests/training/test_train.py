@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import SMALL, pycocotools_ap
-from PIL import Image
 
 from backbones.errors import UserError
 from backbones.tensors import file_sha256
@@ -140,7 +139,7 @@ def test_overwriting_waits_until_the_new_run_can_begin(run, demo_data, tmp_path)
 
 def test_a_folder_that_holds_no_run_is_not_overwritten(demo_data, tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(UserError, match="holds no run that --overwrite could replace"):
+    with pytest.raises(UserError, match="holds no run, but other files"):
         train(options(demo_data, tmp_path), steps=2, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -263,21 +262,41 @@ def corrupt_data(demo_data, tmp_path) -> Path:
     return root
 
 
-def test_a_corrupt_picture_is_counted_in_training_and_fails_an_evaluation(run, corrupt_data, tmp_path):
+def test_a_corrupt_picture_is_counted_in_training_and_left_out_of_an_evaluation(run, corrupt_data, tmp_path):
     work_dir, _ = run
-    broken = sorted((corrupt_data / "train2017").glob("*.jpg"))[1].name
-    whole = corrupt_data / "val2017"
-    cut_off = sorted(whole.glob("*.jpg"))[1]
-    with Image.open(cut_off) as image:
-        size = image.size
-    in_a_worker = options(corrupt_data, tmp_path / "eval", "val_dataloader.num_workers=1")
-    with pytest.raises(UserError, match=cut_off.name) as caught:
-        evaluate(in_a_worker, work_dir / "iter_4.pth", tool=TOOL)
-    assert "Traceback" not in str(caught.value)
-    Image.new("RGB", size).save(cut_off)
+    broken, cut_off = (sorted((corrupt_data / split).glob("*.jpg"))[1].name for split in ("train2017", "val2017"))
     result = train(options(corrupt_data, tmp_path / "train"), steps=8)  # 32 pictures: each of the 16 twice
     assert result.training.unreadable_images >= 1
-    assert broken in (tmp_path / "train" / "run.log").read_text()
+    assert (result.data.unreadable, result.data.images) == ((cut_off,), VAL_IMAGES - 1)
+    log = (tmp_path / "train" / "run.log").read_text()
+    assert f"Skipped: Cannot decode image {corrupt_data}/train2017/{broken}" in log
+    assert f"1 image files that cannot be read; first: {cut_off}" in log  # before the first iteration
+
+    in_a_worker = options(corrupt_data, tmp_path / "eval", "val_dataloader.num_workers=1")
+    evaluated = evaluate(in_a_worker, work_dir / "iter_4.pth", tool=TOOL, bootstrap=100, pictures=6)
+    assert read_result(tmp_path / "eval/result.json").data.unreadable == (cut_off,)
+    # The figures are those of data without that picture.
+    path = corrupt_data / "annotations/instances_val2017.json"
+    content = json.loads(path.read_text())
+    (gone,) = [image["id"] for image in content["images"] if image["file_name"] == cut_off]
+    content["images"] = [image for image in content["images"] if image["id"] != gone]
+    content["annotations"] = [entry for entry in content["annotations"] if entry["image_id"] != gone]
+    path.write_text(json.dumps(content))
+    (corrupt_data / "val2017" / cut_off).unlink()
+    manifest = corrupt_data / "demo.json"
+    manifest.write_text(manifest.read_text().replace(f'images": {VAL_IMAGES}', f'images": {VAL_IMAGES - 1}'))
+    fewer = options(corrupt_data, tmp_path / "fewer", f"val_images={VAL_IMAGES - 1}")
+    without = evaluate(fewer, work_dir / "iter_4.pth", tool=TOOL, bootstrap=100)
+    assert (evaluated.metrics, evaluated.intervals) == (without.metrics, without.intervals)
+
+
+def test_an_evaluation_without_a_readable_picture_is_an_error(run, corrupt_data, tmp_path):
+    for picture in (corrupt_data / "val2017").glob("*.jpg"):
+        picture.write_bytes(picture.read_bytes()[:2000])
+    with pytest.raises(UserError, match=rf"None of the {VAL_IMAGES} pictures can be read.*Cannot decode image"):
+        evaluate(options(corrupt_data, tmp_path / "eval"), run[0] / "iter_4.pth", tool=TOOL)
+    with pytest.raises(UserError, match=rf"all {VAL_IMAGES} image files cannot be read"):
+        train(options(corrupt_data, tmp_path / "train"), steps=2)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(demo_data, tmp_path):

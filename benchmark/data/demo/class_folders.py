@@ -34,6 +34,7 @@ def make_demo_data(root: Path, *, train_images: int, val_images: int, seed: int 
             f"Expected demo data or nothing at {root}, found something else. Choose another folder, or "
             "delete this one to have it made anew."
         )
+    demo.check_place(root)
     make_folder(root.parent)
     with tempfile.TemporaryDirectory(dir=root.parent) as temporary:
         source = demo.make_demo_data(
@@ -48,5 +49,8 @@ def make_demo_data(root: Path, *, train_images: int, val_images: int, seed: int 
                 min_side=_MIN_SIDE,
                 classes=CLASSES,
             )
-        made.rename(root)
+        try:
+            made.rename(root)
+        except OSError as error:  # a file system is mounted there
+            raise UserError(f"Cannot move the demo data to {root}: {error.strerror}. Choose another folder.") from error
     return root

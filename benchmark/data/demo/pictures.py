@@ -133,6 +133,16 @@ def made_images(root: Path) -> dict[str, int]:
     return {key: manifest[key] for key in ("train_images", "val_images") if isinstance(manifest.get(key), int)}
 
 
+def check_place(root: Path) -> None:
+    """Refuse to make demo data in the folder that this process is in: they are moved there as a whole.
+
+    Raises:
+        UserError: it is that folder.
+    """
+    if root.exists() and root.samefile("."):
+        raise UserError(f"Demo data cannot be made in the current folder itself ({root}): give another one.")
+
+
 def _read_manifest(root: Path) -> dict:
     try:
         found = json.loads((root / MANIFEST).read_text())
@@ -169,6 +179,7 @@ def make_demo_data(root: Path, *, train_images: int = 400, val_images: int = 100
     final = Path(root).resolve()
     if _is_made(final, manifest):
         return root
+    check_place(root)
     unfinished = final.with_name(f".{final.name}-{uuid.uuid4().hex}")
     try:
         for split, count in zip(_SPLITS, (train_images, val_images), strict=True):

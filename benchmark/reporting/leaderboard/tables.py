@@ -308,6 +308,7 @@ def _marks_of(result: Result) -> tuple[str, ...]:
     return _holding(
         (data.demo, "demo"),
         (data.partial, f"partial ({data.images} images)"),
+        (data.unreadable, f"without {len(data.unreadable)} unreadable pictures"),
         (result.other_weights, result.other_weights),
         (training and training.partial, "trained on a part"),
         (training and training.unreadable_images, "unreadable pictures skipped"),

@@ -167,6 +167,8 @@ def _why_not(result: Result, cfg: Config) -> str | None:
         return f"its config is {result.config.name}, not {config_name(cfg)}"
     if result.data.partial:
         return f"evaluated on a part of the split ({result.data.images} images)"
+    if result.data.unreadable:
+        return f"evaluated without {len(result.data.unreadable)} unreadable pictures of the split"
     if training is None:
         return "nothing is known of its training"
     if result.other_weights:
