@@ -21,7 +21,7 @@ from pycocotools import mask as mask_codec
 from backbones.errors import UserError
 from benchmark.console import track_progress
 from benchmark.data.annotations import check_ids, leave_out, read_annotations
-from benchmark.evaluation.coco_ap import as_results
+from benchmark.evaluation.detections import as_results
 from benchmark.records.figures import IouType
 
 LEVEL = 95  # percent

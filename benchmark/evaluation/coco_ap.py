@@ -2,9 +2,9 @@
 
 import contextlib
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import orjson
@@ -19,6 +19,7 @@ from backbones.errors import UserError
 from backbones.tensors import file_sha256
 from benchmark.data.annotations import check_ids, leave_out, read_annotations
 from benchmark.data.unreadable import warn_of_unreadable
+from benchmark.evaluation.detections import Detection, as_results
 from benchmark.files.atomic import write_atomically
 from benchmark.files.run_folder import DETECTIONS
 from benchmark.records.figures import IOU_TYPES, IouType
@@ -33,8 +34,6 @@ STATS = {
     "APl": 5,
 }
 PREFIXES = {iou_type: group for group, iou_type in IOU_TYPES.items()}
-_FIRST_INEXACT = 2**53  # whole numbers from here on may have no float64 of their own
-Detection = dict[str, Any]
 
 
 def coco_ap(
@@ -73,19 +72,6 @@ def coco_ap(
     precision = evaluation.eval["precision"][:, :, :, 0, -1]  # (10 thresholds, 101 recalls, classes)
     classes = {names[i]: _mean_percent(precision[..., k]) for k, i in enumerate(evaluation.params.catIds)}
     return {name: _percent(evaluation.stats[place]) for name, place in STATS.items()}, classes
-
-
-def as_results(detections: Sequence[Mapping[str, Any]], iou_type: IouType) -> np.ndarray | list[Detection]:
-    """Return detections, in COCO's results format, as hotcoco reads them fastest."""
-    if iou_type == "segm":  # without the box: COCO's reader would take the mask's area from it
-        return [{key: d[key] for key in ("image_id", "category_id", "score", "segmentation")} for d in detections]
-    rows = np.empty((len(detections), 7))
-    rows[:, 1:5] = np.array([d["bbox"] for d in detections]).reshape(-1, 4)
-    for column, key in ((0, "image_id"), (5, "score"), (6, "category_id")):
-        rows[:, column] = [d[key] for d in detections]
-    if np.abs(rows[:, (0, 6)]).max(initial=0) >= _FIRST_INEXACT:
-        return [{key: d[key] for key in ("image_id", "category_id", "score", "bbox")} for d in detections]
-    return rows
 
 
 def _percent(value: float) -> float | None:

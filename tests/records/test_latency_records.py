@@ -21,7 +21,7 @@ PAIR = {
 
 def test_a_file_is_written_as_the_tool_prints_it(tmp_path):
     recorded = (LEADERBOARD / "runs" / "latency.json").read_text()
-    content = json.loads(recorded) | {"pairs": [PAIR]}
+    content = json.loads(recorded) | {"pairs": [PAIR], "loaders": []}
     path = tmp_path / "new" / "latency.json"
     path.parent.mkdir()
     path.write_text(json.dumps(content))

@@ -33,7 +33,7 @@ class Arrival:
 def slow_device(monkeypatch) -> type[Arrival]:
     """A device whose results never arrive by themselves."""
     monkeypatch.setattr(Arrival, "waits", 0)
-    monkeypatch.setattr(hooks, "_send_to_host", lambda values: (values, Arrival()))
+    monkeypatch.setattr(hooks, "send_to_host", lambda values: (values, Arrival()))
     return Arrival
 
 
