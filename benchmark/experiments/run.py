@@ -1,6 +1,5 @@
 """Running an experiment by its name: its folder, its artefact, its figure."""
 
-import datetime
 import importlib
 import json
 import os
@@ -181,8 +180,3 @@ def _settle(folder: Path, identity: Mapping[str, Any]) -> None:
 def list_artefacts(folders: Sequence[Path]) -> list[Path]:
     """Return the artefacts below folders."""
     return sorted({path for folder in folders for path in folder.rglob(ARTEFACT) if path.is_file()})
-
-
-def today() -> str:
-    """Return the date (UTC)."""
-    return datetime.datetime.now(datetime.UTC).date().isoformat()
