@@ -1,7 +1,7 @@
 """What the experiments' figures share: size, colours, and the lines that say what was measured and how sure it is."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,8 @@ _STYLE: dict[Any, Any] = {
 
 def new_figure(rows: int, columns: int, *, width: float = 11, height: float = 3.2) -> tuple[Figure, list[Axes]]:
     """Return a figure and its panels, row by row; ``width`` in inches, ``height`` in inches of a row."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height * rows), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
-    return figure, list(axes.flat)
+    figure = Figure(figsize=(width, height * rows), layout="constrained")
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
 def draw_series(axes: Axes, curves: Sequence[Series], **style: Any) -> None:
@@ -59,19 +57,23 @@ def caption_of(made: Artefact) -> str:
     )
 
 
-def save_figure(figure: Figure, made: Artefact, stem: Path) -> None:
-    """Put title and caption around a figure and write it as SVG and PNG."""
+def save_figure(draw: Callable[[Artefact], Figure], made: Artefact, stem: Path) -> None:
+    """Draw an artefact, put title and caption around it, and write it as SVG and PNG."""
+    with matplotlib.rc_context(_STYLE):
+        _save(draw(made), made, stem)
+
+
+def _save(figure: Figure, made: Artefact, stem: Path) -> None:
     width, height = figure.get_size_inches()
     title = textwrap.fill(made.title, int(width * 10))
     caption = textwrap.wrap(caption_of(made), int(width * _CAPTION_WIDTH))
     below, above = (len(caption) + 1) * _LINE, (title.count("\n") + 2) * _LINE
     total = height + below + above
-    with matplotlib.rc_context(_STYLE):
-        figure.set_size_inches(width, total)
-        engine = figure.get_layout_engine()
-        assert engine is not None
-        engine.set(rect=(0, below / total, 1, height / total))  # type: ignore[call-arg]
-        figure.text(0.01, 1 - 0.5 * _LINE / total, title, va="top", fontsize=11, fontweight="bold")
-        figure.text(0.01, 0.3 * _LINE / total, "\n".join(caption), va="bottom", fontsize=7.5, color="#444444")
-        for ending, options in _FORMATS.items():
-            write_atomically(stem.with_suffix(f".{ending}"), partial(figure.savefig, format=ending, **options))
+    figure.set_size_inches(width, total)
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.set(rect=(0, below / total, 1, height / total))  # type: ignore[call-arg]
+    figure.text(0.01, 1 - 0.5 * _LINE / total, title, va="top", fontsize=11, fontweight="bold")
+    figure.text(0.01, 0.3 * _LINE / total, "\n".join(caption), va="bottom", fontsize=7.5, color="#444444")
+    for ending, options in _FORMATS.items():
+        write_atomically(stem.with_suffix(f".{ending}"), partial(figure.savefig, format=ending, **options))

@@ -86,7 +86,7 @@ def run_experiment(
 
 def draw(made: Artefact, folder: Path) -> None:
     """Draw the figure of an artefact as SVG and PNG."""
-    save_figure(find_experiment(made.experiment).draw(made), made, folder / FIGURE)
+    save_figure(find_experiment(made.experiment).draw, made, folder / FIGURE)
 
 
 def find_experiment(name: str) -> Experiment:

@@ -20,4 +20,5 @@ class Row:
 
 EXPERIMENTS = {
     "rank": Row("rank", "rank of random layers (section 3.2, figure 1)"),
+    "cost_laws": Row("cost_laws", "laws of cost (documents 001 and 004)"),
 }

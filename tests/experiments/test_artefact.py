@@ -46,9 +46,13 @@ def test_a_figure_says_on_its_face_what_was_measured_how_often_and_where(artefac
     made = artefact(
         series=[{"group": "g", "name": "s", "x": [1, 2], "y": [2, 3], "low": [1, 2], "high": [3, 4], "n": 3}]
     )
-    figure, axes = new_figure(1, 1)
-    draw_series(axes[0], made.panel("g"))
-    save_figure(figure, made, tmp_path / "figure")
+
+    def draw(made):
+        figure, axes = new_figure(1, 1)
+        draw_series(axes[0], made.panel("g"))
+        return figure
+
+    save_figure(draw, made, tmp_path / "figure")
     text = (tmp_path / "figure.svg").read_text()
     for words in ("Rank", "Nothing was measured.", "Seeds 0", "Abacus, 2 cores", "cccccccccc", "2026-01-02"):
         assert words in caption_of(made) or words == "Rank"
