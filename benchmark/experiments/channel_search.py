@@ -232,9 +232,9 @@ def run(run: Run) -> Findings:
     }
     return Findings(
         measured=(
-            "The best and worst configurations of table 3 by block index, with the line nearest to each (dashed), counted "
-            f"on {SIDE}x{SIDE} pixels with {CLASSES} classes, stem 16, expansion 6, expansion layer {penultimate}, and the "
-            "two strides that fit each row. Nothing is trained and nothing is random."
+            "The best and worst configurations of table 3 by block index, with the line nearest to each (dashed), "
+            f"counted on {SIDE}x{SIDE} pixels with {CLASSES} classes, stem 16, expansion 6, expansion layer "
+            f"{penultimate}, and the two strides that fit each row. Nothing is trained and nothing is random."
         ),
         verdicts=verdicts,
         figures=figures,

@@ -5,6 +5,7 @@ thread, in fp32. They are timed in interleaved rounds, so that a ratio is of nei
 the multiply-adds equal only up to rounding of channels, time is taken per multiply-add.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -370,8 +371,11 @@ def _groups(config: Mapping[str, Any]) -> dict[str, list[Subject]]:
 
 
 def work(unit: Mapping[str, Any]) -> Values:
-    """Return ``ms`` (subject, round), counted ``macs`` (subject,), and whether the warm-up ended ``stable``."""
-    config, threads = unit["config"], torch.get_num_threads()
+    """Return ``ms`` (subject, round), counted ``macs`` (subject,), whether the warm-up was ``stable``, the ``load``.
+
+    The load average is taken before: a timed group adds one to it, which is not the machine's other work.
+    """
+    config, threads, load = unit["config"], torch.get_num_threads(), os.getloadavg()[0]
     subjects = _groups(config)[unit["group"]]
     torch.set_num_threads(config["threads"])
     torch.manual_seed(config["seed"])
@@ -386,7 +390,7 @@ def work(unit: Mapping[str, Any]) -> Values:
             milliseconds, _, stable = time_rounds(runs, config["rounds"])
     finally:
         torch.set_num_threads(threads)
-    return {"ms": milliseconds, "macs": np.array(macs), "stable": np.array(stable)}
+    return {"ms": milliseconds, "macs": np.array(macs), "stable": np.array(stable), "load": np.array(load)}
 
 
 def time_ratios(values: Values, *, per_mac: bool) -> list[Ratio]:
@@ -416,12 +420,14 @@ def run(run: Run) -> Findings:
     busy = (
         f" The medians of {len(unstable)} of {len(done)} groups still moved when the warm-up ended." if unstable else ""
     )
+    loads = [float(values["load"]) for values in done.values()]
     return Findings(
         measured=(
             f"Medians of {config['rounds']} interleaved rounds with 95% bootstrap intervals (whiskers), batch 1, "
             f"{config['threads']} thread, fp32, channels_last; stacks of {config['repeats']} units at "
             f"{config['side']}x{config['side']}, convolutions without normalisation (MobileNet whole). "
-            f"Beside them the GPU (GTX 1080Ti) and ARM (Snapdragon 810) columns of document 001.{busy}"
+            f"Beside them the GPU (GTX 1080Ti) and ARM (Snapdragon 810) columns of document 001. Load average while "
+            f"measured {min(loads):.1f} to {max(loads):.1f}.{busy}"
         ),
         verdicts={claim: verdict for part in parts for claim, verdict in part.verdicts.items()},
         figures=[figure for part in parts for figure in part.figures],

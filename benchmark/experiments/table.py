@@ -20,6 +20,7 @@ class Row:
 
 EXPERIMENTS = {
     "rank": Row("rank", "rank of random layers (section 3.2, figure 1)"),
+    "factors": Row("factors", "factor analysis of two blocks (table 2)", takes_data=True),
     "channel_search": Row("channel_search", "printed channel configurations, counted (section 4, table 3)"),
     "cost_laws": Row("cost_laws", "laws of cost (documents 001 and 004)"),
 }
