@@ -7,6 +7,7 @@ import torch
 from benchmark.experiments import rank
 from benchmark.experiments.rank import (
     BASELINE,
+    EFFECTIVE,
     NONLINEARITIES,
     OWN,
     STRUCTURES,
@@ -59,6 +60,9 @@ def test_ratios_are_those_of_numpys_svd():
             values = np.linalg.svd(own, compute_uv=False)
             expected = [(values > tolerance * values[0]).sum() / 12 for tolerance in TOLERANCES]
             np.testing.assert_allclose(ratios[at, int(centred), 1:3], expected)
+            share = values / values.sum()
+            effective = np.exp(-(share * np.log(share)).sum()) / 12
+            assert ratios[at, int(centred), keys(TOLERANCES).index(EFFECTIVE)] == pytest.approx(effective, rel=1e-4)
 
 
 def test_a_unit_is_the_same_wherever_it_is_done():
