@@ -35,6 +35,7 @@ VALUES = {
     "b": "{w}/run",
     "checkpoint": "{w}/good_{template}.pth",
     "configs": "{config}",
+    "experiment": "rank",
     "data": "{config}",
     "folders": "{w}/run",
     "models": "{config}",
@@ -107,6 +108,8 @@ def command_line(
     }
     if "table" in actions and not actions["table"].option_strings:
         chosen["table"] = VALUES["table"]
+    if tool == "experiment":
+        chosen |= {"quick": (), "data_root": None}  # it takes small data then
     if tool == "export":
         chosen["out"] = "{w}/out.onnx"  # its ending says the format
     if "demo" in actions:

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     "tools",
     "benchmark.reporting",
+    "benchmark.experiments",
     "benchmark.inference",
     "benchmark.training",
     "benchmark.preflight",

@@ -1,20 +1,26 @@
 """Compare every cell of a table of the paper with ours: what agrees, what is missing, and what command measures it.
 
-Exit status 1 if a measured cell is outside its tolerance; a missing cell is no failure.
+``experiments`` in place of a table lists the claims that the experiments below the folders have judged. Exit status 1
+if a measured cell disagrees; a missing cell is no failure.
 """
 
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from benchmark.cli import Parser, add_data_root, announce, run, whole_number
 from benchmark.reporting.paper.tables import TABLES, table_number
+
+EXPERIMENTS = "experiments"
+LOG = Path(__file__).parents[1] / "docs" / "reproductions.md"
 
 
 def make_parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser(__doc__)
-    parser.add_argument("table", choices=[f"table{number}" for number in TABLES])
+    parser.add_argument("table", choices=[*(f"table{number}" for number in TABLES), EXPERIMENTS])
     parser.add_argument(
         "folders", type=Path, nargs="*", default=[Path("work_dirs")], metavar="DIR", help="where runs and times lie"
     )
@@ -34,20 +40,43 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--threads", type=whole_number(1, 4096), metavar="N", help="of the CPU in timing (default: PyTorch's choice)"
     )
+    parser.add_argument(
+        "--log",
+        type=Path,
+        nargs="?",
+        const=LOG,
+        metavar="FILE.md",
+        help="append a line to the record of reproductions: date, commit, machine, verdicts (default: "
+        "docs/reproductions.md, which says how to send it in)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
 def main() -> None:
     """Read the arguments, measure if asked to, and print."""
-    args = make_parser().parse_args()
+    parser = make_parser()
+    args = parser.parse_args()
+    if args.table == EXPERIMENTS and (args.run or args.data_root or args.batch_size or args.threads):
+        parser.error("experiments are run by tools/experiment.py: --run and its options belong to a table")
     announce(f"Comparing {args.table} with ours")
 
-    from benchmark.reporting.reproduce import read_state, render, run_table, state_json
+    from benchmark.records.verdicts import Verdict
+    from benchmark.reporting import reproduce
 
-    number, problems = table_number(args.table), []
+    if args.log:
+        reproduce.check_log(args.log)
+    if args.table == EXPERIMENTS:
+        found, problems = reproduce.read_experiments(args.folders)
+        print(
+            json.dumps(reproduce.experiments_json(found), indent=2)
+            if args.json
+            else reproduce.render_experiments(found)
+        )
+        _end(args.log, map(reproduce.artefact_line, found.values()), problems, status=0)
+    number, untrained = table_number(args.table), []
     if args.run:
-        problems = run_table(
+        untrained = reproduce.run_table(
             number,
             args.folders,
             data_root=args.data_root,
@@ -59,13 +88,23 @@ def main() -> None:
 
     if not is_main():
         return
-    state = read_state(number, args.folders, args.data_root)
-    print(json.dumps(state_json(state), indent=2) if args.json else render(state))
-    for problem in problems:
+    state = reproduce.read_state(number, args.folders, args.data_root)
+    print(json.dumps(reproduce.state_json(state), indent=2) if args.json else reproduce.render(state))
+    for problem in untrained:
         print(f"not trained: {problem}", file=sys.stderr)
-    for problem in state.problems:
+    disagree = state.count(Verdict.DISAGREES)
+    _end(args.log, [reproduce.table_line(state)], state.problems, status=1 if disagree else 0)
+
+
+def _end(log: Path | None, lines: Iterable[str], problems: Sequence[str], *, status: int) -> NoReturn:
+    """Append to the log if asked to, name what was skipped, and leave."""
+    from benchmark.reporting.reproduce import append_lines
+
+    if log:
+        append_lines(log, lines)
+    for problem in problems:
         print(f"skipped: {problem}", file=sys.stderr)
-    sys.exit(1 if state.outside else 0)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

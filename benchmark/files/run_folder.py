@@ -1,4 +1,4 @@
-"""Every name in the folders that tools write: of a run, of a sweep, of the reproduction of a table."""
+"""Every name in the folders that tools write: of a run, of a sweep, of an experiment, of a table reproduced."""
 
 import re
 from collections.abc import Collection
@@ -34,6 +34,12 @@ GRID = "grid.png"
 LOCK = ".lock"
 FINAL_LOCK = ".final.lock"
 POINT = "best.json"  # in FINAL: what it is trained with
+
+# An experiment.
+ARTEFACT = "artefact.json"
+EXPERIMENT = "experiment.json"  # its config, by which it is resumed
+FIGURE = "figure"  # .svg and .png
+UNITS = "units"  # what is done already
 
 # The reproduction of the paper's tables, in the first folder of runs.
 REPRODUCED = "reproduce"

@@ -159,9 +159,7 @@ def measure_rounds(models: Sequence[str], settings: Settings) -> tuple[list[Late
         precision = "fp32" if settings.training else settings.precision
         with torch.set_grad_enabled(settings.training), autocast(precision, settings.device):
             subjects = [_prepare(model, settings) for model in models]
-            warm_up, stable = _warm_up(subjects)
-            rounds = track_progress(range(settings.runs), "timing")
-            milliseconds = np.array([_round(subjects) for _ in rounds]).T  # (models, rounds)
+            milliseconds, warm_up, stable = time_rounds([subject.run for subject in subjects], settings.runs)
             joules = [_joules_per_image(subject, settings) for subject in subjects]
         records = [
             Latency(
@@ -358,21 +356,32 @@ def _peak_memory(subject: _Subject, models: int) -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if models == 1 else None  # Linux counts in KiB
 
 
-def _round(subjects: Sequence[_Subject]) -> list[float]:
-    """Run every model once and return the milliseconds."""
+def time_rounds(runs: Sequence[Callable[[], Any]], rounds: int) -> tuple[np.ndarray, int, bool]:
+    """Time functions in turn, round by round, after a warm-up.
+
+    Returns:
+        Milliseconds (function, round); how many rounds the warm-up took, and whether it ended in stable medians.
+    """
+    warm_up, stable = _warm_up(runs)
+    progress = track_progress(range(rounds), "timing")
+    return np.array([_round(runs) for _ in progress]).T, warm_up, stable
+
+
+def _round(runs: Sequence[Callable[[], Any]]) -> list[float]:
+    """Run every function once and return the milliseconds."""
     times = []
-    for subject in subjects:
+    for run in runs:
         start = time.perf_counter()
-        subject.run()
+        run()
         times.append(1000 * (time.perf_counter() - start))
     return times
 
 
-def _warm_up(subjects: Sequence[_Subject]) -> tuple[int, bool]:
+def _warm_up(runs: Sequence[Callable[[], Any]]) -> tuple[int, bool]:
     """Run rounds until the medians are stable; return how many it took, and whether they were."""
     end, previous, rounds = time.perf_counter() + _WARM_UP_SECONDS, None, 0
     while rounds < _WARM_UP_ROUNDS and time.perf_counter() < end:
-        medians = np.median([_round(subjects) for _ in range(_WINDOW)], axis=0)
+        medians = np.median([_round(runs) for _ in range(_WINDOW)], axis=0)
         rounds += _WINDOW
         if previous is not None and np.all(np.abs(medians - previous) < STABLE_CHANGE * previous):
             return rounds, True

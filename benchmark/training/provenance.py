@@ -16,10 +16,9 @@ def provenance(precision: str) -> Provenance:
     import torch
     from mmengine.dist import get_world_size
 
-    commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain")
     return Provenance(
-        git_commit=commit,
+        git_commit=git_commit(),
         git_dirty=None if changes is None else bool(changes),
         versions={package: metadata.version(package) for package in _PACKAGES},
         python=platform.python_version(),
@@ -28,6 +27,11 @@ def provenance(precision: str) -> Provenance:
         world_size=get_world_size(),
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
+
+
+def git_commit() -> str | None:
+    """Return the commit of this checkout, None where the package does not lie in one."""
+    return _git("rev-parse", "HEAD")
 
 
 def _git(*arguments: str) -> str | None:

@@ -95,7 +95,7 @@ def test_every_cell_of_a_table_is_listed(tmp_path, number, rows, cells):
 def test_stems_and_blocks_are_compared_as_text(tmp_path):
     state = read_state(1, [tmp_path])
     found = [cell(state, "blocks", row) for row in ("MobileNetV2", "FBNet-C", "FairDARTS-C")]
-    assert [one.verdict for one in found] == [Verdict.OK, Verdict.OUTSIDE, Verdict.NOT_IN_THE_CATALOGUE]
+    assert [one.verdict for one in found] == [Verdict.AGREES, Verdict.DISAGREES, Verdict.NOT_IN_THE_CATALOGUE]
     assert "a block of the second stage" in render(state)
     assert state_json(state)["cells"][3]["ours"] == "32"
 
@@ -134,7 +134,7 @@ def test_an_evaluation_of_weights_fills_the_row_with_most_augmentation(tmp_path,
     imagenet_result(tmp_path / "run")
     state = read_state(number, [tmp_path])
     found = [cell(state, column, row) for column in ("top1", "top5")]
-    assert [(one.ours, one.verdict) for one in found] == [(77.86, Verdict.OK), (93.87, Verdict.OK)]
+    assert [(one.ours, one.verdict) for one in found] == [(77.86, Verdict.AGREES), (93.87, Verdict.AGREES)]
     assert sum(one.ours is not None for one in state.cells if one.column.kind == "accuracy") == 2
     assert f"Weights that were not trained here: {row} of timm rexnet_100 (licence mit)." in render(state)
     assert state.skipped == ()
@@ -143,7 +143,7 @@ def test_an_evaluation_of_weights_fills_the_row_with_most_augmentation(tmp_path,
 def test_weights_are_held_against_what_the_paper_prints(tmp_path):
     imagenet_result(tmp_path / "run", metrics={"top1": 77.4, "top5": 93.9})
     state = read_state(4, [tmp_path])
-    assert [cell(state, column, AUGMENTED).verdict for column in ("top1", "top5")] == [Verdict.OUTSIDE, Verdict.OK]
+    assert [cell(state, column, AUGMENTED).verdict for column in ("top1", "top5")] == [Verdict.NEAR, Verdict.AGREES]
 
 
 @pytest.mark.parametrize(
@@ -207,19 +207,30 @@ def test_accuracy_is_measured_by_known_weights_or_else_by_training(tmp_path):
     assert "On 8 GPUs" in render(state)
 
 
-@pytest.mark.parametrize(("ap", "verdict"), [(25.8, Verdict.OK), (24.8, Verdict.OK), (25.9, Verdict.OUTSIDE)])
+@pytest.mark.parametrize(
+    ("ap", "verdict"),
+    [
+        (25.8, Verdict.AGREES),
+        (24.8, Verdict.AGREES),
+        (24.7, Verdict.NEAR),
+        (24.3, Verdict.NEAR),
+        (24.2, Verdict.DISAGREES),
+        (25.9, Verdict.NEAR),
+        (40.0, Verdict.NEAR),  # better, however far
+    ],
+)
 def test_ap_is_held_against_its_tolerance(tmp_path, ap, verdict):
     train_result(tmp_path / "run", ap=ap)
     state = read_state(6, [tmp_path])
     found = cell(state, "ap")
     assert (found.ours, found.tolerance, found.verdict) == (ap, 0.5, verdict)
     assert found.difference == pytest.approx(ap - 25.3)
-    assert state.outside == (verdict == Verdict.OUTSIDE)
+    assert state.count(Verdict.DISAGREES) == (verdict == Verdict.DISAGREES)
 
 
-def test_a_quoted_row_has_a_wider_tolerance(tmp_path):
+def test_a_quoted_row_is_near_within_5_percent(tmp_path):
     found = cell(read_state(6, [tmp_path]), "ap", "MobileNetV1")
-    assert found.tolerance == pytest.approx(1.11)
+    assert (found.tolerance, found.near) == pytest.approx((0.5, 1.11))
     assert cell(read_state(6, [tmp_path]), "ap50", "MobileNetV1").tolerance is None  # not printed
 
 
@@ -229,9 +240,9 @@ def test_what_the_paper_leaves_blank_stands_without_a_verdict(tmp_path):
     train_result(tmp_path / "run", backbone="mobilenet_v1", config=config, metrics=metrics)
     state = read_state(6, [tmp_path])
     found = [cell(state, column, "MobileNetV1") for column in ("ap", "ap50", "ap75")]
-    assert [one.verdict for one in found] == [Verdict.OK, Verdict.NOT_PRINTED, Verdict.MISSING]
+    assert [one.verdict for one in found] == [Verdict.AGREES, Verdict.NOT_PRINTED, Verdict.MISSING]
     assert "| not printed    | 38.0" in render(state)
-    assert summary(state) == "10 rows, 50 cells: 22 measured, 21 agree, 0 outside tolerance, 28 missing"
+    assert summary(state) == "10 rows, 50 cells: 22 measured, 21 agree, 0 near, 0 disagree, 28 missing"
 
 
 def test_seeds_become_a_mean_and_the_newest_of_a_seed_counts(tmp_path):
@@ -282,7 +293,7 @@ def test_a_fine_grained_run_fills_the_cell_of_its_data_set(tmp_path):
         training={"iterations": 20_000},
     )
     state = read_state(8, [tmp_path], Path("/data"))
-    assert cell(state, "top1", "ReXNet x1.0, Stanford Cars").verdict == Verdict.OK
+    assert cell(state, "top1", "ReXNet x1.0, Stanford Cars").verdict == Verdict.AGREES
     missing = cell(state, "top1", "ReXNet x1.0, Food-101")
     assert missing.verdict == Verdict.MISSING
     assert missing.command == "python tools/train.py configs/finetune_food101_rexnet_x1.0.py --data-root /data"
@@ -296,16 +307,22 @@ def test_a_training_line_has_the_recipes_batch(tmp_path):
 
 def test_times_have_no_verdict_and_clear_ratios_have(tmp_path):
     times = latency("rexnet_x1.0", 224, 20.0), latency("efficientnet_b1", 224, 30.0)  # its own input is 240
-    pairs = pair("1.41", "1.45"), pair("0.98", "1.00") | {"pair": "C / x"}, pair("0.99", "1.27") | {"pair": "D / x"}
+    others = {"C / x": pair("0.98", "1.00"), "D / x": pair("0.99", "1.27"), "E / x": pair("0.90", "1.27")}
+    pairs = pair("1.41", "1.45"), *(other | {"pair": name} for name, other in others.items())
     save_times(tmp_path / "latency.json", *times, pairs=pairs)
     state = read_state(5, [tmp_path])
     assert (cell(state, "cpu_ms_batch1").ours, cell(state, "cpu_ms_batch1").verdict) == (20.0, Verdict.NOT_COMPARED)
     assert cell(state, "cpu_ms_batch1", "EfficientNet-B1").verdict == Verdict.MISSING
-    assert [ratio.verdict for ratio in state.ratios] == [Verdict.OK, Verdict.NOT_COMPARED, Verdict.OUTSIDE]
-    assert state.outside == 1
-    assert summary(state).endswith("; 3 ratios: 1 agree, 1 do not, 1 not compared")
+    assert [ratio.verdict for ratio in state.ratios] == [
+        Verdict.AGREES,
+        Verdict.NOT_COMPARED,
+        Verdict.NEAR,
+        Verdict.DISAGREES,
+    ]
+    assert state.count(Verdict.DISAGREES) == 1
+    assert summary(state).endswith("; 4 ratios: 1 agree, 1 near, 1 disagree, 1 not compared")
     assert "CPU, batch 1 (ms): classifier, batch 1, CPU (1 thread), fp32" in render(state)
-    assert json.loads(json.dumps(state_json(state)))["ratios"][2]["verdict"] == "outside"
+    assert json.loads(json.dumps(state_json(state)))["ratios"][3]["verdict"] == "disagrees"
 
 
 def test_times_of_one_table_share_their_conditions(tmp_path):
@@ -452,7 +469,7 @@ def test_the_tool_fails_for_a_cell_outside_and_names_what_it_skips(tmp_path, too
     (tmp_path / "result.json").write_text("{")
     assert tool("table5", tmp_path) == 1
     printed = capsys.readouterr()
-    assert printed.out.splitlines()[-1].startswith("9 rows, 54 cells: 19 measured, 18 agree, 0 outside tolerance")
+    assert printed.out.splitlines()[-1].startswith("9 rows, 54 cells: 19 measured, 18 agree, 0 near, 0 disagree")
     assert "skipped: " in printed.err
     assert "result.json" in printed.err
 

@@ -116,7 +116,7 @@ def two_tables(monkeypatch, tmp_path_factory):
     for number, text in files.items():
         path = folder / f"{number}.csv"
         path.write_text(text)
-        row = PaperTable(str(path), f"Toys {number}", "ssdlite_{backbone}.py", {"ap": 0.5, "ap50": 0.5})
+        row = PaperTable(str(path), f"Toys {number}", "ssdlite_{backbone}.py", {"ap": "AP", "ap50": "AP"})
         monkeypatch.setitem(TABLES, number, row)
     task = Task("detector", "Toys", "eval_detection.py", ("box_AP", "box_AP50"), "coco2017", "demo/detection.py")
     monkeypatch.setitem(TASKS, "toy", Task(**{**vars(task), "tables": (101, 102)}))
@@ -153,10 +153,12 @@ def test_a_run_fills_the_cells_of_both_tables_of_its_task(two_tables, tmp_path):
     save(tmp_path / "other", task="ssdlite", training=LONG, metrics={"box_AP": 1.0, "box_AP50": 1.0})
     first, second = (read_state(number, [tmp_path]) for number in (101, 102))
     assert (table_task(101), table_task(102)) == ("toy", "toy")
-    assert [(cell.column.heading, cell.ours, cell.verdict) for cell in first.cells[:1]] == [("AP", 25.0, Verdict.OK)]
+    assert [(cell.column.heading, cell.ours, cell.verdict) for cell in first.cells[:1]] == [
+        ("AP", 25.0, Verdict.AGREES)
+    ]
     assert [(cell.column.heading, cell.ours, cell.verdict) for cell in second.cells[:2]] == [
-        ("AP", 25.0, Verdict.OUTSIDE),
-        ("AP50", 42.0, Verdict.OK),
+        ("AP", 25.0, Verdict.DISAGREES),
+        ("AP50", 42.0, Verdict.AGREES),
     ]
     assert "Table 102, Toys 102" in render_state(second)
     assert describe_table(101).startswith("Table 101, Toys 101. Agrees: to the printed digits.")

@@ -94,6 +94,8 @@ NAMES = [
     Row("slurm without slurm", "SLURM", {"launcher": "slurm"}),
     Row("pytorch without torchrun", "torchrun", {"launcher": "pytorch"}),
     Row("unknown launcher", "--launcher", {"launcher": "mpi"}),
+    Row("unknown experiment", "'rank'", {"experiment": "rankk"}),
+    Row("unknown claim", "expansion_harms", {"claim": "expansion_harm"}),
     Row("unknown precision", "--precision", {"precision": "fp8"}),
     Row("unknown device", "--device", {"device": "tpu"}),
     Row("unknown type", "Nope", overrides=("model.type=Nope",)),

@@ -14,6 +14,7 @@ from benchmark.config.names import CONFIGS
 from benchmark.data.layouts import LAYOUTS
 from benchmark.measuring.complexity import Complexity, classifier_complexity, detector_complexity
 from benchmark.records.figures import MACS, PARAMS, headings
+from benchmark.records.tolerances import TOLERANCES
 from benchmark.reporting.paper.blocks import read_architecture, structure
 from benchmark.reporting.paper.tables import (
     QUOTED_TOLERANCE,
@@ -108,7 +109,7 @@ def cell_rows(number: TableNumber) -> list[dict[str, str]]:
             activations = {}
         for column, found in (("params", ours.params / PARAMS.scale), ("flops", ours.macs / MACS.scale)):
             printed = row.get(column)
-            agrees = abs(found - float(printed)) <= tolerance(number, row, column) if printed else None
+            agrees = abs(found - float(printed)) <= tolerance(number, row, column)[is_quoted(row)] if printed else None
             cells[column] = (f"{found:.3f}", agrees)
         for column, (text, agrees) in (cells | activations).items():
             rows.append(
@@ -171,8 +172,12 @@ def describe_table(number: TableNumber) -> str:
     """Return what a comparison with a table means."""
     table = find_table(number)
     tolerances = (
-        f"within {table.tolerances['params']}M and {table.tolerances['flops']}B of the printed figures"
+        f"within {_within(table, 'params')}M and {_within(table, 'flops')}B of the printed figures"
         if "params" in table.tolerances
         else "to the printed digits"
     )
     return f"Table {number}, {table.title}. Agrees: {tolerances}. A row marked (quoted) the paper took from elsewhere."
+
+
+def _within(table: PaperTable, column: str) -> float | None:
+    return TOLERANCES[table.tolerances[column]].within

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backbones.errors import UserError
+from benchmark.records.tolerances import TOLERANCES, Tolerance
 from benchmark.tasks import TASKS
 
 FOLDER = Path(__file__).parent
@@ -26,8 +27,7 @@ class PaperTable:
         file: its figures.
         title: what it compares.
         config: pattern of its rows' configs, by ``backbone`` and ``dataset``; None where nothing is trained here.
-        tolerances: how far ours may lie from the printed figure, by column and in the table's unit; where a column has
-            none, half a unit of the last printed digit.
+        tolerances: key of ``TOLERANCES`` by column, in the table's unit; where a column has none, the printed digits.
         timed: times are compared too, printed or not.
         note: what else must be known to compare it.
         cost_note: what must be known where the params and multiply-adds of runs are compared with its own.
@@ -38,7 +38,7 @@ class PaperTable:
     file: str
     title: str
     config: str | None
-    tolerances: Mapping[str, float] = field(default_factory=dict)
+    tolerances: Mapping[str, str] = field(default_factory=dict)
     timed: bool = False
     note: str = ""
     cost_note: str = ""
@@ -46,14 +46,10 @@ class PaperTable:
     footnotes: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
-# Reruns of one recipe differ by up to 0.3 AP. The rest is for Table 6's images, test-dev2017, where ours are val2017.
-_AP_TOLERANCE = dict.fromkeys((f"{kind}ap{iou}" for kind in ("", "box_", "mask_") for iou in ("", "50", "75")), 0.5)
-# Two standard errors of 90% over Aircraft's 3333 test pictures, the fewest of the four data sets.
-_TOP1_TOLERANCE = {"top1": 1.0}
-# Two standard errors of 78% over ImageNet's 50 000 validation pictures
-_IMAGENET = {"top1": 0.4, "top5": 0.4}
-_SSDLITE = {"params": 0.05, "flops": 0.01, **_AP_TOLERANCE}
-_TWO_STAGE = {"params": 0.1, "flops": 0.3, **_AP_TOLERANCE}
+_AP = dict.fromkeys((f"{kind}ap{iou}" for kind in ("", "box_", "mask_") for iou in ("", "50", "75")), "AP")
+_SSDLITE = {"params": "SSDLite params", "flops": "SSDLite multiply-adds", **_AP}
+_TWO_STAGE = {"params": "two-stage params", "flops": "two-stage multiply-adds", **_AP}
+_IMAGENET = {"top1": "ImageNet accuracy", "top5": "ImageNet accuracy"}
 _STAGES = tuple(f"stage{number}" for number in range(1, 8))
 _B0_MARKS = "every block of EfficientNet-B0 has squeeze-and-excitation; the marks are missing here"
 _A1_MARKS = "MnasNet-A1 has squeeze-and-excitation in these blocks; the marks are missing here"
@@ -110,7 +106,7 @@ TABLES: dict[TableNumber, PaperTable] = {
         "table8_finegrained.csv",
         "ImageNet classifiers for fine-grained transfer",
         "finetune_{dataset}_{backbone}.py",
-        _TOP1_TOLERANCE,
+        {"top1": "top-1"},
         note="The paper searched learning rate and weight decay for each of its figures; tools/sweep.py CONFIG does.",
         cost_note="The paper counts params and multiply-adds with ImageNet's 1000 classes, we with the data set's.",
     ),
@@ -137,8 +133,7 @@ TABLES: dict[TableNumber, PaperTable] = {
     ),
 }
 PAIRED_TABLE = 5  # its times of EfficientNets and ReXNets make ratios
-# A row that the paper quotes from elsewhere was counted and trained elsewhere.
-QUOTED_TOLERANCE = 0.05
+QUOTED_TOLERANCE = TOLERANCES["quoted"].near_share
 # Another machine has other times, but a ratio of two that the paper prints from here on must be over 1 on any. Below it
 # the paper's whole milliseconds do not tell which of two networks is faster.
 CLEARLY_OVER_1 = 1.1
@@ -192,17 +187,17 @@ def is_quoted(row: Row) -> bool:
     return row.get("source") == "paper"
 
 
-def tolerance(number: TableNumber, row: Row, column: str) -> float:
-    """Return how far ours may lie from a figure that a row prints, in its unit."""
-    own = own_tolerance(find_table(number), row, column)
-    return max(own, QUOTED_TOLERANCE * float(row[column])) if is_quoted(row) else own
+def tolerance(number: TableNumber, row: Row, column: str) -> tuple[float, float]:
+    """Return how far ours may lie from a figure that a row prints, in its unit, to agree and to be near."""
+    table = find_table(number)
+    own, near = _find_tolerance(table, column).bounds(row[column])
+    return (own, max(own, TOLERANCES["quoted"].bounds(row[column])[1])) if is_quoted(row) else (own, near)
 
 
 def own_tolerance(table: PaperTable, row: Row, column: str) -> float:
-    """Return how far ours may lie from a figure that a row prints, whoever has counted it."""
-    return table.tolerances.get(column, _last_digit(row[column]) / 2)
+    """Return how far ours may lie from a figure that a row prints and agree, whoever has counted it."""
+    return _find_tolerance(table, column).bounds(row[column])[0]
 
 
-def _last_digit(text: str) -> float:
-    """Return the value of one unit of the last printed digit: 0.01 for ``0.40``, 1 for ``12``."""
-    return 10.0 ** -len(text.partition(".")[2])
+def _find_tolerance(table: PaperTable, column: str) -> Tolerance:
+    return TOLERANCES[table.tolerances.get(column, "printed digits")]

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
 from benchmark.records.figures import COSTS, FIGURES, headings
+from benchmark.records.tolerances import TOLERANCES
+from benchmark.records.verdicts import Verdict, judge
 from benchmark.reporting.paper.printed import COST_COLUMNS, paper_column
 from benchmark.reporting.paper.tables import CLEARLY_OVER_1, TABLES, TableNumber, read_table
 
@@ -49,17 +50,6 @@ _TIMES = (
 )
 
 
-class Verdict(StrEnum):
-    """What became of a cell."""
-
-    OK = "ok"
-    OUTSIDE = "outside"
-    NOT_PRINTED = "not printed"
-    NOT_COMPARED = "not compared"  # times of another machine, and ratios near 1
-    MISSING = "missing"
-    NOT_IN_THE_CATALOGUE = "not in the catalogue"
-
-
 @dataclass(frozen=True)
 class Cell:
     """A cell of a table.
@@ -72,7 +62,8 @@ class Cell:
         printed: as the paper has it, empty where it prints nothing.
         ours: in the paper's unit, text of a structure; None where it is not measured.
         runs: how many measurements ours is the mean of.
-        tolerance: how far ours may lie from the printed figure, None where they are not compared.
+        tolerance: how far ours may lie from the printed figure and agree, None where they are not compared.
+        near: how far it may lie and be near, likewise.
         command: what measures it, None where nothing here does.
     """
 
@@ -84,6 +75,7 @@ class Cell:
     ours: float | str | None
     runs: int
     tolerance: float | None
+    near: float | None
     verdict: Verdict
     command: str | None
 
@@ -111,7 +103,10 @@ class Ratio:
         """Whether the ReXNet is the faster one here, where it clearly is in the paper."""
         if self.printed < CLEARLY_OVER_1:
             return Verdict.NOT_COMPARED
-        return Verdict.OK if self.ours > 1 else Verdict.OUTSIDE
+        if self.ours > 1:
+            return Verdict.AGREES
+        within, near = TOLERANCES["ratio of times"].bounds("1")
+        return judge(self.ours, 1, tolerance=within, near=near)
 
 
 @dataclass(frozen=True)
@@ -135,11 +130,9 @@ class State:
     skipped: tuple[str, ...]
     problems: tuple[str, ...]
 
-    @property
-    def outside(self) -> int:
-        """Number of cells and ratios outside their tolerance."""
-        verdicts = [*(cell.verdict for cell in self.cells), *(ratio.verdict for ratio in self.ratios)]
-        return verdicts.count(Verdict.OUTSIDE)
+    def count(self, verdict: Verdict) -> int:
+        """Return the number of cells and ratios with a verdict."""
+        return [*(cell.verdict for cell in self.cells), *(ratio.verdict for ratio in self.ratios)].count(verdict)
 
 
 def columns(number: TableNumber) -> list[Column]:

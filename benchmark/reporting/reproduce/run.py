@@ -14,9 +14,10 @@ from benchmark.files.run_folder import RESULT, latency_path, list_checkpoints, t
 from benchmark.measuring.latency import Settings, measure
 from benchmark.preflight import check_data
 from benchmark.records.latency import LatencyFile
+from benchmark.records.verdicts import Verdict
 from benchmark.reporting.paper.ratios import paper_ratios
 from benchmark.reporting.paper.tables import PAIRED_TABLE, TABLES, TableNumber
-from benchmark.reporting.reproduce.cells import TIMED, Verdict
+from benchmark.reporting.reproduce.cells import TIMED
 from benchmark.reporting.reproduce.state import read_state, recipe_images
 from benchmark.training.processes import is_main
 from benchmark.training.train import train

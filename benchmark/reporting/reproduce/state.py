@@ -23,6 +23,7 @@ from benchmark.records.latency import Latency, Pair
 from benchmark.records.models import read_models
 from benchmark.records.result import Result
 from benchmark.records.runs import Run, find_runs
+from benchmark.records.verdicts import Verdict, judge
 from benchmark.reporting.paper.blocks import read_architecture, structure
 from benchmark.reporting.paper.counts import compare_complexity, row_config
 from benchmark.reporting.paper.printed import is_on_data
@@ -35,7 +36,7 @@ from benchmark.reporting.paper.tables import (
     read_table,
     tolerance,
 )
-from benchmark.reporting.reproduce.cells import TIMED, Cell, Column, Ratio, State, Timed, Verdict, columns
+from benchmark.reporting.reproduce.cells import TIMED, Cell, Column, Ratio, State, Timed, columns
 
 _SAME_LENGTH = 0.1  # by what part of the recipe's images a training may be longer or shorter
 
@@ -225,6 +226,7 @@ def _cell(
     printed = row.get(column.name, "")
     numbers = column.kind in ("accuracy", "count")
     comparable = printed and column.kind in commands and numbers
+    bounds = tolerance(number, row, column.name) if comparable else (None, None)
     if column.kind == "structure":
         ours = values[0] if values else None
     else:
@@ -237,7 +239,8 @@ def _cell(
         printed=printed,
         ours=ours,
         runs=len(values),
-        tolerance=tolerance(number, row, column.name) if comparable else None,
+        tolerance=bounds[0],
+        near=bounds[1],
         verdict=Verdict.MISSING,
         command=commands.get(column.name, commands.get(column.kind)),
     )
@@ -252,10 +255,16 @@ def _verdict(cell: Cell) -> Verdict:
     if not cell.printed:
         return Verdict.NOT_PRINTED
     if cell.column.kind == "structure":
-        return Verdict.OK if cell.ours == cell.printed else Verdict.OUTSIDE
-    if cell.tolerance is None or cell.difference is None:
+        return Verdict.AGREES if cell.ours == cell.printed else Verdict.DISAGREES
+    if cell.tolerance is None or cell.near is None or isinstance(cell.ours, str):
         return Verdict.NOT_COMPARED
-    return Verdict.OK if abs(cell.difference) <= cell.tolerance else Verdict.OUTSIDE
+    return judge(
+        cell.ours,
+        float(cell.printed),
+        tolerance=cell.tolerance,
+        near=cell.near,
+        higher_is_better=cell.column.kind == "accuracy",
+    )
 
 
 def _commands(number: TableNumber, row: Row, cfg: Config | None, data_root: Path | None) -> dict[str, str]:
