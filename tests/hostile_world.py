@@ -114,6 +114,8 @@ def command_line(
         chosen["out"] = "{w}/out.onnx"  # its ending says the format
     if "demo" in actions:
         chosen["demo"] = ()
+    if "loader" in actions:
+        chosen |= {"training": (), "loader": (), "runs": "1"}  # what takes data
     if config in CLASSIFIERS and "dataset" in actions:
         chosen |= {"dataset": CLASSIFIERS[config], "data_root": "{w}/folders"}
     if {"checkpoint", "pretrained"} <= actions.keys():  # one of them

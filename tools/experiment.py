@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmark.cli import Parser, run
+from benchmark.cli import Parser, announce, run
 from benchmark.experiments.table import EXPERIMENTS
 
 
@@ -31,6 +31,7 @@ def make_parser() -> Parser:
 def main() -> None:
     """Read the arguments, run and print."""
     args = make_parser().parse_args()
+    announce(f"Running {args.experiment}")
 
     from benchmark.experiments.report import render
     from benchmark.experiments.run import run_experiment

@@ -93,6 +93,7 @@ def main() -> None:
         devices = ["cuda"] if is_available() else ["cpu"]
         if args.table and is_available():
             devices = ["cpu", "cuda"]
+    loaders = time_loaders(args) if args.loader else []
     measured = []
     for device in devices:
         default = 64 if args.table and device == "cuda" else 8 if args.training else 1
@@ -102,7 +103,6 @@ def main() -> None:
                 measured.append(paper_ratios(settings))
             else:
                 measured.append(LatencyFile(latencies=measure(args.models, settings)))
-    loaders = time_loaders(args) if args.loader else []
     pairs = [pair for part in measured for pair in part.pairs]
     latencies = [latency for part in measured for latency in part.latencies]
     if args.json:
