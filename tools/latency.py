@@ -62,8 +62,9 @@ def main() -> None:
         parser.error("--input takes height and width, or one side")
     if (args.backbone or args.dataset) and not any(model.endswith(".py") for model in args.models):
         parser.error("--backbone and --dataset belong to a CONFIG")
-    if args.training and not all(model.endswith(".py") for model in args.models or [""]):
-        parser.error("--training takes CONFIGs")
+    others = [model for model in args.models or [f"--table {args.table}"] if not model.endswith(".py")]
+    if args.training and others:
+        parser.error(f"--training takes CONFIGs, found {others[0]}")
     if args.loader and not args.training:
         parser.error("--loader belongs to --training")
     if (args.demo or args.data_root) and not args.loader:
