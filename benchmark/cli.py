@@ -104,9 +104,7 @@ def run(main: Callable[[], None]) -> None:
     the environment shows where either comes from.
     """
     _open_streams()
-    logging.raiseExceptions = (
-        False  # a full disk behind a log is no reason for tracebacks: what is written last says so
-    )
+    logging.raiseExceptions = False  # a full disk behind a log prints no traceback: what is written last says so
     try:
         with _interruptible():
             try:
