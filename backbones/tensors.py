@@ -223,10 +223,20 @@ def describe_misfit(state: Mapping[str, "Tensor"], required: Collection[str], ex
             for key, tensor in expected.items()
             if key in state and state[key].shape != tensor.shape
         ],
+        # Copying would drop an imaginary part or a fraction without a word.
+        "of another kind of number": [
+            f"{key} {state[key].dtype} for {tensor.dtype}"
+            for key, tensor in expected.items()
+            if key in state and _kind(state[key]) != _kind(tensor)
+        ],
     }
     return "; ".join(
         f"{len(keys)} {kind} (first: {', '.join(keys[:_SHOWN])})" for kind, keys in problems.items() if keys
     )
+
+
+def _kind(tensor: "Tensor") -> tuple[bool, bool]:
+    return tensor.is_floating_point(), tensor.is_complex()
 
 
 def first_not_finite(state: Mapping[str, "Tensor"]) -> str | None:

@@ -3,7 +3,9 @@
 import argparse
 import contextlib
 import dataclasses
+import errno
 import io
+import logging
 import os
 import re
 import signal
@@ -22,6 +24,13 @@ MOST = 2**31 - 1  # of any whole number: what 32 bits hold
 _IMPORTING = "<frozen importlib._bootstrap>"  # the file of Python's own frames in an import
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHOWN = 80  # letters of a text that may be long
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What torchrun and Slurm say of a run's processes, and the largest number that it can be.
+_NUMBERS = {
+    **dict.fromkeys(("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"), 999_999),
+    **dict.fromkeys(("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "TORCHELASTIC_RESTART_COUNT"), 999_999),
+    "MASTER_PORT": 65_535,
+}
 _QUIET = 1.0  # s
 _announced: list[threading.Timer] = []  # what is not said yet
 FEWEST_RESAMPLES = 100  # below, the ends of a 95% interval are single resamples
@@ -95,9 +104,11 @@ def run(main: Callable[[], None]) -> None:
     the environment shows where either comes from.
     """
     _open_streams()
+    logging.raiseExceptions = False  # a full disk behind a log prints no traceback: what is written last says so
     try:
         with _interruptible():
             try:
+                _check_environment()
                 main()
             finally:
                 while _announced:
@@ -109,6 +120,9 @@ def run(main: Callable[[], None]) -> None:
         _leave("Interrupted.", 128 + signal.SIGINT)
     except BrokenPipeError:  # whoever read the output has closed it
         _leave("", 128 + signal.SIGPIPE)
+    except OSError as error:
+        full = error.errno in _FULL
+        _leave(f"error: {error.strerror}: what this wrote is not whole." if full else f"error: {describe(error)}", 1)
     except Exception as error:  # the one place where what nobody expected becomes one line
         _leave(f"error: {describe(error)}", 1)
 
@@ -123,6 +137,23 @@ def announce(text: str) -> None:
         timer.daemon = True
         timer.start()
         _announced.append(timer)
+
+
+def _check_environment() -> None:
+    """Check what is read of the environment in many places, and that there is a current folder.
+
+    Raises:
+        UserError: a launcher's variable that is no number, or a folder that has been removed.
+    """
+    for name in _NUMBERS:
+        if (value := os.environ.get(name)) and not (re.fullmatch(r"\d{1,9}", value) and int(value) <= _NUMBERS[name]):
+            raise UserError(
+                f"{name} in the environment: expected a whole number in 0..{_NUMBERS[name]}, found {value!r}."
+            )
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError(f"The current folder cannot be read ({error.strerror}): change to another one.") from error
 
 
 def _open_streams() -> None:

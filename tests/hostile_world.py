@@ -204,6 +204,8 @@ def _make_good_checkpoint(root: Path, template: str) -> None:
 
 def _make_checkpoints(root: Path) -> None:
     weight = torch.zeros(2, 2)
+    good = torch.load(root / "good_ssdlite.pth")["state_dict"]
+    first = next(iter(good))
     states = {
         "meta_none": {"state_dict": {"x": weight}, "meta": None},
         "meta_list": {"state_dict": {"x": weight}, "meta": [1, 2]},
@@ -216,6 +218,8 @@ def _make_checkpoints(root: Path) -> None:
         "lists": {"state_dict": {"x": [1.0, 2.0]}, "meta": {}},
         "sparse": {"state_dict": {"x": torch.eye(3).to_sparse()}, "meta": {}},
         "meta_device": {"state_dict": {"x": torch.zeros(3, device="meta")}, "meta": {}},
+        "complex": {"state_dict": {**good, first: good[first].to(torch.complex64)}, "meta": {}},
+        "whole_numbers": {"state_dict": {**good, first: good[first].int()}, "meta": {}},
         "nan": {"state_dict": {"x": weight * float("nan")}, "meta": {}},
         "a_list": [weight],
         "a_number": 3,
@@ -233,7 +237,7 @@ def _make_checkpoints(root: Path) -> None:
 CHECKPOINTS = (
     "absent", "empty", "text", "truncated", "folder", "fifo", "meta_none", "meta_list", "meta_dataset", "meta_classes",
     "meta_iter", "other", "no_weights", "integer_keys", "lists", "sparse", "meta_device", "nan", "a_list",
-    "a_number", "none",
+    "a_number", "none", "complex", "whole_numbers",
 )  # fmt: skip
 DETECTIONS = {
     "dict": "{}",

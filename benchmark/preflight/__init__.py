@@ -110,7 +110,7 @@ def check_data(cfg: Config, loaders: Sequence[str] = DATALOADERS) -> Preflight:
 def _numbers_of_classes(cfg: Config) -> Iterator[tuple[str, int]]:
     """Return every place in a config's model that says how many classes there are, and what it says."""
     for place in ("model", "model.bbox_head", "model.roi_head.bbox_head", "model.roi_head.mask_head"):
-        part: Any = cfg
+        part: Any = cfg._cfg_dict
         for key in place.split("."):
             part = part.get(key) if isinstance(part, dict) else None
         if isinstance(part, dict) and "num_classes" in part:

@@ -19,7 +19,7 @@ _LAUNCHERS = {
 
 def is_main() -> bool:
     """Tell whether this is the process that writes; before and after the process group stands."""
-    return os.environ.get("RANK", "0") == "0"
+    return not os.environ.keys() >= _FROM_TORCHRUN or os.environ["RANK"] == "0"  # RANK alone is no launcher's
 
 
 def world_size() -> int:

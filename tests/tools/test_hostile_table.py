@@ -6,6 +6,8 @@ A new tool is in it by being in tools/. A row applies to the tools that take its
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +30,7 @@ from hostile_world import (
 from PIL import Image
 
 from benchmark.config.names import CONFIGS
+from benchmark.training.processes import is_main
 
 pytestmark = pytest.mark.slow
 
@@ -299,6 +302,35 @@ def test_a_closed_standard_output_ends_a_tool_without_a_word(tool):
     with closed_output() as out:
         outcome = call(tool, ["--help"], out)
     assert (outcome.status, outcome.err) == (141, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("RANK", "x"), ("WORLD_SIZE", "-3"), ("SLURM_NTASKS", "abc"), ("MASTER_PORT", "99999"), ("LOCAL_RANK", "zz")],
+)
+def test_an_environment_that_cannot_be_is_named(name, value, world, tmp_path, monkeypatch):
+    monkeypatch.setenv(name, value)
+    outcome = call("train", command_line("train", world, {"work_dir": str(tmp_path / "run")}))
+    assert complaint(outcome, f"{name} in the environment") is None, outcome.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_current_folder_that_is_gone_is_named(tmp_path):
+    (tmp_path / "gone").mkdir()
+    code = (
+        f"import os, sys; os.chdir(sys.argv[1]); os.rmdir(sys.argv[1]); sys.path.insert(0, {str(CONFIGS.parent)!r})\n"
+    )
+    code += "from benchmark.cli import run\nrun(lambda: print('went on'))\n"
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path / "gone")], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (1, "") and ended.stderr.startswith("error: The current folder")
+
+
+def test_a_process_with_a_rank_and_no_launcher_is_the_main_one(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    assert is_main()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert not is_main()
 
 
 # Files with a picture's name that are none.
