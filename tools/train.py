@@ -32,6 +32,12 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--keep", type=whole_number(1), metavar="N", help="newest checkpoints to keep (default: the config's)"
     )
+    parser.add_argument(
+        "--compile",
+        dest="compiled",
+        action="store_true",
+        help="the backbone by torch.compile; for images of one size",
+    )
     parser.add_argument("--seed", type=whole_number(0), default=0)
     parser.add_argument(
         "--pictures", type=whole_number(0), default=0, metavar="N", help="draw detections on N validation pictures"

@@ -54,7 +54,7 @@ class Settings:
         precision: a key of ``PRECISIONS``, by autocast as in evaluation.
         slow_ok: take bf16 also on a CPU without instructions for it.
         memory_format: a key of ``MEMORY_FORMATS``.
-        compile: by torch.compile.
+        compile: by torch.compile; of a training step the backbone alone.
         fold_bn: fold batch normalisation into the convolutions before it.
         with_postprocessing: time a detector's whole prediction, box decoding and NMS included.
         training: time configs' training steps instead.
@@ -201,7 +201,7 @@ def _check(settings: Settings) -> None:
         value = getattr(settings, name)
         if value is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} takes a number from 1, found {value}.")
-    for name in ("fold_bn", "with_postprocessing", "compile"):
+    for name in ("fold_bn", "with_postprocessing"):
         if settings.training and getattr(settings, name):
             raise UserError(f"--{name.replace('_', '-')} is no part of a training step: leave it or --training out.")
     check_speed(settings.precision, slow_ok=settings.slow_ok, device=settings.device)
@@ -246,6 +246,7 @@ def _prepare_step(name: str, settings: Settings) -> _Subject:
         precision=settings.precision,
         device=settings.device,
         memory_format=MEMORY_FORMATS[settings.memory_format],
+        compiled=settings.compile,
     )
     run = _synchronised(step, settings)
     _first_run(config_name(cfg), run, settings)

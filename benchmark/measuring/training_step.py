@@ -12,6 +12,7 @@ from mmengine.structures import BaseDataElement
 
 from benchmark.config.complete import complete_model
 from benchmark.models.build import build_model
+from benchmark.models.compiled import check_compilable
 from benchmark.models.precision import AutocastOptimWrapper
 from benchmark.tasks import TASKS
 
@@ -26,6 +27,7 @@ def make_step(
     precision: str,
     device: str,
     memory_format: torch.memory_format,
+    compiled: bool = False,
 ) -> Callable[[], Any]:
     """Return a function that trains a config's model, with random weights, on one batch, the same one at each call.
 
@@ -39,9 +41,17 @@ def make_step(
         precision: a key of ``PRECISIONS``.
         device: ``cpu`` or ``cuda``.
         memory_format: of the weights.
+        compiled: compile the backbone, as trainings do.
+
+    Raises:
+        UserError: to be compiled, but for images of varying sizes.
     """
     complete_model(cfg)
-    model = build_model(cfg).train().to(device).to(memory_format=memory_format)
+    model = build_model(cfg)
+    if compiled:
+        check_compilable(cfg)
+        model.backbone.compile()
+    model = model.train().to(device).to(memory_format=memory_format)
     with contextlib.redirect_stdout(None):  # MMDetection prints which of its optional parts are not installed
         optimizer = build_optim_wrapper(
             model, {**cfg.optim_wrapper, "type": AutocastOptimWrapper, "precision": precision}

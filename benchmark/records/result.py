@@ -63,6 +63,7 @@ class TrainingRecord(_Strict):
     Attributes:
         batch_size: images per iteration, over all processes.
         learning_rate: after scaling to the batch.
+        compiled: the backbone was, by torch.compile.
         hours: of training, resumed parts included, evaluation left out.
         peak_memory: in bytes on one device.
         unreadable_images: how often a corrupt picture was skipped.
@@ -76,6 +77,7 @@ class TrainingRecord(_Strict):
     pretrained: str | None
     seed: int | None
     world_size: int
+    compiled: bool = False
     images_per_second: float | None = None
     hours: float | None = None
     peak_memory: int | None = None

@@ -37,6 +37,7 @@ from benchmark.files.run_folder import (
     set_aside,
 )
 from benchmark.models.build import build_skeleton, check_model_type
+from benchmark.models.compiled import check_compilable
 from benchmark.preflight import Preflight, check_data
 from benchmark.preflight.run import check_disk
 from benchmark.records.result import CheckpointRecord, read_result
@@ -91,6 +92,7 @@ def plan_training(
     overwrite: bool = False,
     save_interval: str | None = None,
     keep: int | None = None,
+    compiled: bool = False,
     pictures: int = 0,
 ) -> Plan:
     """Check a training; arguments as in ``benchmark.training.train.train``.
@@ -101,6 +103,9 @@ def plan_training(
     cfg = load_options(options, pretrained=pretrained, steps=steps)
     if pictures and TASKS[cfg.task].kind != "detector":
         raise UserError(f"--pictures draws detections, and {options.config} is a {cfg.task} config: leave it out.")
+    if compiled:
+        check_compilable(cfg)
+    cfg.compiled = compiled
     if cfg.get("load_from") or cfg.get("resume"):
         raise UserError(f"{options.config} sets load_from or resume: use --pretrained FILE or --resume.")
     cfg.setdefault("randomness", {})["seed"] = seed
@@ -358,6 +363,7 @@ def _describe_run(cfg: Config, data: str) -> dict[str, Any]:
         "precision": cfg.optim_wrapper.precision,
         "processes": world_size(),
         "training data": data,
+        **({"compiled": True} if cfg.compiled else {}),  # checkpoints from before there was a choice say nothing
     }
 
 

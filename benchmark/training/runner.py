@@ -4,7 +4,7 @@ import logging
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from mmengine.config import Config
@@ -109,10 +109,13 @@ class BenchmarkRunner(Runner):
         return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Move the model to its device and memory format, synchronise BN over GPUs, and wrap it for several processes.
+        """Compile the backbone if asked to, move the model to its device and memory format, and wrap it.
 
-        timm's layers hold their activation in the BN; torch's own conversion to SyncBN would lose it.
+        Several processes share gradients by the wrapper and, on GPUs, BN's statistics: timm's layers hold their
+        activation in the BN, which torch's own conversion to SyncBN would lose.
         """
+        if self.cfg.get("compiled"):
+            cast(nn.Module, model.backbone).compile()  # in place: its weights keep their names
         memory_format = getattr(torch, self.cfg.get("memory_format", "contiguous_format"))
         model = model.to(get_device()).to(memory_format=memory_format)
         if not self.distributed:

@@ -28,6 +28,7 @@ def train(
     overwrite: bool = False,
     save_interval: str | None = None,
     keep: int | None = None,
+    compiled: bool = False,
     pictures: int = 0,
     hooks: Sequence["Hook"] = (),
 ) -> Result:
@@ -44,6 +45,7 @@ def train(
         overwrite: replace a run that is in the folder.
         save_interval: iterations (``500``) or minutes (``30m``) between checkpoints, in place of the config's.
         keep: how many of the newest checkpoints to keep, in place of the config's.
+        compiled: compile the backbone by torch.compile.
         pictures: how many validation pictures to draw detections on.
         hooks: to run besides the config's.
 
@@ -60,6 +62,7 @@ def train(
         overwrite=overwrite,
         save_interval=save_interval,
         keep=keep,
+        compiled=compiled,
         pictures=pictures,
     )
     from benchmark.training.outcome import finish
@@ -105,6 +108,7 @@ def _training_record(runner: "BenchmarkRunner", plan: Plan) -> TrainingRecord:
         batch_size=batch_size,
         learning_rate=_initial_rate(runner.optim_wrapper.optimizer.param_groups[0]),
         precision=plan.precision,
+        compiled=plan.cfg.compiled,
         pretrained=plan.cfg.model.backbone.get("pretrained"),
         seed=runner.seed,
         world_size=runner.world_size,
