@@ -25,7 +25,7 @@ def measure_loader(options: Options) -> LoaderRate:
         UserError: whatever is wrong with the config or the data.
     """
     cfg = load_options(options)
-    prepare_data(cfg, ("train_dataloader",))
+    prepare_data(cfg, options, ("train_dataloader",))
     complete_model(cfg)
     register()
     loader = BenchmarkRunner.build_dataloader(cfg.train_dataloader, seed=0)

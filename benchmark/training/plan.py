@@ -121,7 +121,7 @@ def plan_training(
     check_folder(work_dir)
     if is_main() and checkpoint is None:
         check_unused(work_dir, overwrite=replaces)
-    found = prepare_data(cfg, DATALOADERS)
+    found = prepare_data(cfg, options, DATALOADERS)
     cfg.optim_wrapper.type, cfg.optim_wrapper.precision = "AutocastOptimWrapper", options.precision
     complexity = _complete(cfg, options, work_dir)
     if checkpoint is None:
@@ -169,7 +169,7 @@ def plan_evaluation(options: Options, checkpoint: Path | None, *, tool: str, pre
     else:
         record = _pretrained_record(cfg)
     _check_place(work_dir, cfg, record)
-    found = prepare_data(cfg, ("val_dataloader",))
+    found = prepare_data(cfg, options, ("val_dataloader",))
     complexity = _complete(cfg, options, work_dir)
     if checkpoint:
         _check_classes(weights.get("meta", {}).get("dataset_meta", {}), cfg)
@@ -247,14 +247,14 @@ def _nothing_to_resume(work_dir: Path, problems: Sequence[str]) -> UserError:
     return UserError(f"Nothing to resume: {found} Leave --resume out to begin, or give --resume auto: it does either.")
 
 
-def prepare_data(cfg: Config, loaders: Sequence[str]) -> Preflight | None:
+def prepare_data(cfg: Config, options: Options, loaders: Sequence[str]) -> Preflight | None:
     """Generate the demo's data and check the data before anything heavy is imported; None in the other processes."""
     if not is_main():
         return None
     if cfg.get("demo"):
         complete = cfg.copy()
         complete_model(complete)
-        _check_registered(complete)  # first: a command that is refused makes no data
+        _check_registered(complete, options)  # first: a command that is refused makes no data
         make_demo_data = import_module(cfg.demo.module).make_demo_data
         make_demo_data(Path(cfg.data_root), train_images=cfg.train_images, val_images=cfg.val_images)
     return check_data(cfg, loaders)
@@ -264,20 +264,20 @@ def _complete(cfg: Config, options: Options, work_dir: Path) -> "Complexity":
     """Fill in what follows from the backbone, join the other processes, register everything, and count the model."""
     complete_model(cfg)  # first: an unknown name need not wait for all of MMDetection
     from benchmark.measuring.complexity import config_complexity
-    from benchmark.models.precision import check_speed
 
-    check_speed(options.precision, slow_ok=options.slow_ok)
     cfg.launcher = init_distributed(options.launcher)
-    _check_registered(cfg)
+    _check_registered(cfg, options)
     cfg.work_dir = str(work_dir)
     cfg.experiment_name = f"{config_name(cfg)}-{uuid.uuid4().hex}"  # MMEngine keeps one log and hub per name
     return config_complexity(cfg)
 
 
-def _check_registered(cfg: Config) -> None:
-    """Check the types of a complete config, and their arguments."""
+def _check_registered(cfg: Config, options: Options) -> None:
+    """Check the types of a complete config and their arguments, and the precision."""
+    from benchmark.models.precision import check_speed
     from benchmark.training.registration import register
 
+    check_speed(options.precision, slow_ok=options.slow_ok)
     register()
     check_model_type(cfg)
     check_arguments(cfg)

@@ -172,6 +172,12 @@ OUTPUTS = [
         tools=("train", *EVALUATIONS),
     ),
     Row(
+        "no data for --slow-ok of nothing",
+        "--slow-ok",
+        {"data_root": "{w}/new_demo", "slow_ok": ()},
+        tools=("train", *EVALUATIONS),
+    ),
+    Row(
         "no data for an unknown optimiser",
         "Nope",
         {"data_root": "{w}/new_demo"},
