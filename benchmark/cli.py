@@ -127,13 +127,18 @@ def run(main: Callable[[], None]) -> None:
         _leave(f"error: {describe(error)}", 1)
 
 
-def announce(text: str) -> None:
-    """Have it said on standard error what a tool is at, if that takes more than a second, imports included.
+def announce(text: str, *, aside: bool = True) -> None:
+    """Have it said what a tool is at, if that takes more than a second, imports included.
 
     A tool calls it once its arguments are read; the process that writes says it.
+
+    Args:
+        text: what it is at.
+        aside: on standard error, for standard output gets what programs or tables hold.
     """
     if os.environ.get("RANK", "0") == "0":
-        timer = threading.Timer(_QUIET, lambda: print(f"{text} ...", file=sys.stderr, flush=True))
+        stream = sys.stderr if aside else sys.stdout
+        timer = threading.Timer(_QUIET, lambda: print(f"{text} ...", file=stream, flush=True))
         timer.daemon = True
         timer.start()
         _announced.append(timer)

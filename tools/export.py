@@ -36,7 +36,7 @@ def make_parser() -> Parser:
 def main() -> None:
     """Read the arguments, export, and print what came out."""
     args = vars(make_parser().parse_args())
-    announce(f"Exporting {args['checkpoint']}")
+    announce(f"Exporting {args['checkpoint']}", aside=False)
 
     chosen = {name: value for name in ("opset", "nms") if (value := args.pop(name)) is not None}
     export = find_export(args["out"], chosen.keys())

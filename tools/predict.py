@@ -41,7 +41,7 @@ def make_parser() -> Parser:
 def main() -> None:
     """Read the arguments, predict, and name the pictures that could not be read."""
     args = vars(make_parser().parse_args())
-    announce(f"Predicting on {args['source']}")
+    announce(f"Predicting on {args['source']}", aside=False)
 
     from benchmark.inference.predict import predict
 
