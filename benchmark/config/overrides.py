@@ -205,12 +205,16 @@ def check_arguments(cfg: Config) -> None:
     """Check that every class takes what the config gives it; everything must be registered.
 
     Raises:
-        UserError: an unknown type, or an argument that a class and its bases do not take.
+        UserError: an entry without a type, an unknown type, or an argument that a class and its bases do not take.
     """
     import mmdet.registry
     import mmengine.registry
 
     for part, registries in _REGISTRIES.items():
+        entries = cfg.get(part)
+        for entry in entries if isinstance(entries, (list, tuple)) else ():
+            if not (isinstance(entry, dict) and "type" in entry):
+                raise UserError(f"{part}: every entry has a type, found {entry!r}: write [{{'type': ...}}].")
         for place, node in _typed(cfg.get(part), part):
             homes = ((mmdet if hasattr(mmdet.registry, name) else mmengine, name) for name in registries)
             places = [getattr(home.registry, name) for home, name in homes]

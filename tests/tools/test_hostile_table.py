@@ -111,6 +111,7 @@ NAMES = [
     ),
     Row("data set's type is a list", "val_dataloader.dataset.type", overrides=("val_dataloader.dataset.type=[]",)),
     Row("unknown visualizer", "Nope", overrides=("visualizer={{'type': 'Nope'}}",), tools=("train", "eval_detection")),
+    Row("hooks that are none", "custom_hooks", overrides=("custom_hooks=2,3",), tools=("train", "eval_detection")),
     Row("unknown hook", "Nope", overrides=("custom_hooks=[{{'type': 'Nope'}}]",), tools=("train", "eval_detection")),
     Row("a part that the model has not", "bbox_head", overrides=("model.bbox_head=1.5",), tools=("eval_finegrained",)),
     Row("no pair", "nonsense", overrides=("nonsense",)),
