@@ -51,9 +51,9 @@ def main() -> None:
     else:
         widths = [None, 50, None, None, 60]
         print(tabulate(map(table_row, rows), "keys", "github", disable_numparse=True, maxcolwidths=widths))
-    for row in rows:
-        if row.status != "ok":
-            print(f"{row.status}: {row.message}", file=sys.stderr)
+    # What is wrong with the folder of all splits is said once.
+    for line in dict.fromkeys(f"{row.status}: {row.message}" for row in rows if row.status != "ok"):
+        print(line, file=sys.stderr)
     if any(row.status == "error" for row in rows):
         sys.exit(1)
 

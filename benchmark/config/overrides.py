@@ -160,6 +160,9 @@ def _check_kind(key: str, there: Any, value: Any) -> None:
     for kind, taken in kinds.items():
         if isinstance(there, kind) and not isinstance(value, taken):
             raise UserError(f"--cfg-options {key}={value!r}: it holds a structure, and one value cannot replace it.")
+    holds_structures = isinstance(there, list) and there and all(isinstance(part, dict) for part in there)
+    if holds_structures and isinstance(value, (list, tuple)) and not all(isinstance(part, dict) for part in value):
+        raise UserError(f"--cfg-options {key}={value!r}: it is a list of structures, and takes nothing else.")
 
 
 def _check_types(key: str, value: Any) -> None:

@@ -1,5 +1,6 @@
 """Evaluating a checkpoint: what the evaluation tools call."""
 
+import contextlib
 from pathlib import Path
 
 from benchmark.cli import Options
@@ -53,8 +54,7 @@ def evaluate(
 
     if out:
         make_folder(out.parent)
-    with ownership(plan):
-        runner = BenchmarkRunner.from_plan(plan)
+    with ownership(plan), contextlib.closing(BenchmarkRunner.from_plan(plan)) as runner:
         if checkpoint:
             runner.load_or_resume()
         else:

@@ -153,6 +153,12 @@ class BenchmarkRunner(Runner):
         model = self.model.module if is_model_wrapper(self.model) else self.model
         model.init_weights()
 
+    def close(self) -> None:
+        """Close ``run.log``: a sweep has many runs in one process."""
+        for handler in [handler for handler in self.logger.handlers if isinstance(handler, logging.FileHandler)]:
+            self.logger.removeHandler(handler)
+            handler.close()
+
     def dump_config(self) -> None:
         """Leave that to ``from_plan``: MMEngine's own would leave out what an evaluation does not use."""
 

@@ -1,5 +1,6 @@
 """Training a config: what tools/train.py calls."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -72,17 +73,17 @@ def train(
     with ownership(plan):
         if is_main():
             lost = _make_way(plan)
-        runner = BenchmarkRunner.from_plan(plan)
-        for note in lost:
-            runner.logger.warning(note)
-        if plan.cfg.get("demo") and plan.cfg.model.backbone.get("norm_eval") is False:
-            runner.logger.info("The backbone's BN is trained, not frozen: the demo begins with random weights.")
-        for hook in hooks:
-            runner.register_hook(hook)
-        if TASKS[plan.cfg.task].fixed_shapes:
-            keep_memory()
-        runner.train()
-        return finish(runner, plan, _training_record(runner, plan), pictures=pictures)
+        with contextlib.closing(BenchmarkRunner.from_plan(plan)) as runner:
+            for note in lost:
+                runner.logger.warning(note)
+            if plan.cfg.get("demo") and plan.cfg.model.backbone.get("norm_eval") is False:
+                runner.logger.info("The backbone's BN is trained, not frozen: the demo begins with random weights.")
+            for hook in hooks:
+                runner.register_hook(hook)
+            if TASKS[plan.cfg.task].fixed_shapes:
+                keep_memory()
+            runner.train()
+            return finish(runner, plan, _training_record(runner, plan), pictures=pictures)
 
 
 def _make_way(plan: Plan) -> list[str]:

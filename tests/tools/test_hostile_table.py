@@ -114,6 +114,7 @@ NAMES = [
     Row("hooks that are none", "custom_hooks", overrides=("custom_hooks=2,3",), tools=("train", "eval_detection")),
     Row("unknown hook", "Nope", overrides=("custom_hooks=[{{'type': 'Nope'}}]",), tools=("train", "eval_detection")),
     Row("a part that the model has not", "bbox_head", overrides=("model.bbox_head=1.5",), tools=("eval_finegrained",)),
+    Row("hooks are numbers", "custom_hooks", overrides=("custom_hooks=2,3",), tools=("train", "eval_imagenet")),
     Row("no pair", "nonsense", overrides=("nonsense",)),
     Row(
         "another task's config",

@@ -237,6 +237,12 @@ def test_a_config_inside_a_checkpoint_is_not_executed(run, demo_data, tmp_path):
     assert not marker.exists()
 
 
+def test_a_run_closes_its_files(run, demo_data, tmp_path):
+    evaluate(options(demo_data, tmp_path), run[0] / "iter_4.pth", tool=TOOL)
+    held = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    assert str(tmp_path / "run.log") not in held
+
+
 def test_a_failed_write_leaves_what_was_there(tmp_path):
     path = tmp_path / "file"
     path.write_text("good")
