@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from mmengine.registry import init_default_scope
+
 from benchmark.cli import Options
 from benchmark.config.complete import complete_model
 from benchmark.config.load import config_name, load_options
@@ -28,6 +30,7 @@ def measure_loader(options: Options) -> LoaderRate:
     prepare_data(cfg, options, ("train_dataloader",))
     complete_model(cfg)
     register()
+    init_default_scope("mmdet")
     loader = BenchmarkRunner.build_dataloader(cfg.train_dataloader, seed=0)
     batches: Iterator[Any] = iter(loader)
     for _ in islice(batches, _AHEAD * max(1, loader.num_workers)):  # what was prepared before the clock started
