@@ -40,7 +40,7 @@ REPRODUCED = "reproduce"
 
 EVALUATION = "eval_"  # how the folder of a checkpoint's own evaluation begins
 
-_FILES = (RESULT, DETECTIONS, CONFUSION, BEST, CONFIG, LOG)
+RUN_NAMES = (RESULT, DETECTIONS, CONFUSION, BEST, CONFIG, LOG)
 EVENTS = "events.out.tfevents.*"  # in VIS_DATA
 _LOGGED = (EVENTS, "config.py")
 
@@ -58,7 +58,7 @@ def is_run(folder: Path) -> bool:
 def run_files(folder: Path) -> list[Path]:
     """Return the files of a run in a folder, checkpoints first, and none of anybody else's."""
     damaged = sorted(folder.glob(f"iter_*.pth{DAMAGED}"))
-    named = (path for name in _FILES if (path := folder / name).is_file())
+    named = (path for name in RUN_NAMES if (path := folder / name).is_file())
     logged = (path for pattern in _LOGGED for path in sorted((folder / VIS_DATA).glob(pattern)))
     drawn = (path for path in sorted((folder / PICTURES).rglob("*.png")) if _is_drawn(path))
     return [*list_checkpoints(folder), *damaged, *named, *logged, *drawn]

@@ -27,8 +27,10 @@ from benchmark.files.ownership import owned
 from benchmark.files.run_folder import (
     EVALUATION,
     JOURNAL,
+    OWNER,
     POINT,
     RESULT,
+    RUN_NAMES,
     VIS_DATA,
     checkpoint_iteration,
     evaluation_folder,
@@ -196,16 +198,21 @@ def check_unused(work_dir: Path, *, overwrite: bool) -> None:
             f"{work_dir} already holds a run ({found[0].name}): --resume continues it, --overwrite replaces it, "
             "--work-dir puts the new one elsewhere."
         )
-    _check_own(work_dir)
+    _check_names(work_dir)
+    others = {path.name for path in work_dir.iterdir()} - {OWNER, POINT} if work_dir.is_dir() else set()
+    if overwrite and not found and any(not name.startswith(EVALUATION) for name in others):
+        raise UserError(
+            f"{work_dir} holds no run that --overwrite could replace, but other files: give an empty folder."
+        )
 
 
-def _check_own(work_dir: Path) -> None:
-    """Refuse a folder that holds other files and no run; hidden ones and evaluations of checkpoints are no obstacle."""
-    if run_files(work_dir) or not work_dir.is_dir():
-        return
-    names = sorted(path.name for path in work_dir.iterdir() if path.name != POINT)
-    if others := [name for name in names if not name.startswith((".", EVALUATION))]:
-        raise UserError(f"{work_dir} holds no run, but other files ({others[0]}): give a new or an empty folder.")
+def _check_names(work_dir: Path) -> None:
+    """Refuse a folder in which a file of a run's name would be written into a pipe, a device or a folder.
+
+    Other files of a user's own may lie in it, what the run prints, say: a run writes none of their names.
+    """
+    if taken := [path for name in RUN_NAMES if (path := work_dir / name).exists() and not path.is_file()]:
+        raise UserError(f"{taken[0]} is no file, and a run would write one: give another --work-dir.")
 
 
 @contextmanager
@@ -302,7 +309,7 @@ def _pretrained_record(cfg: Config) -> CheckpointRecord:
 def _check_place(work_dir: Path, cfg: Config, checkpoint: CheckpointRecord) -> None:
     """Refuse a folder with other figures than those of an earlier evaluation of this checkpoint on these data."""
     path = work_dir / RESULT
-    _check_own(work_dir)
+    _check_names(work_dir)
     if not path.is_file():
         if checkpoints := list_checkpoints(work_dir):
             raise UserError(f"{work_dir} holds a training ({checkpoints[0].name}): give another --work-dir.")

@@ -139,7 +139,7 @@ def test_overwriting_waits_until_the_new_run_can_begin(run, demo_data, tmp_path)
 
 def test_a_folder_that_holds_no_run_is_not_overwritten(demo_data, tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(UserError, match="holds no run, but other files"):
+    with pytest.raises(UserError, match="holds no run that --overwrite could replace"):
         train(options(demo_data, tmp_path), steps=2, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -235,6 +235,13 @@ def test_a_config_inside_a_checkpoint_is_not_executed(run, demo_data, tmp_path):
     torch.save(checkpoint, tmp_path / "iter_2.pth")
     train(options(demo_data, tmp_path), steps=4, resume=True)
     assert not marker.exists()
+
+
+def test_an_evaluation_does_not_write_into_an_unfinished_training(run, demo_data, tmp_path):
+    shutil.copy(run[0] / "iter_2.pth", tmp_path)
+    with pytest.raises(UserError, match=r"holds a training \(iter_2\.pth\)"):
+        evaluate(options(demo_data, tmp_path), run[0] / "iter_4.pth", tool=TOOL)
+    assert [path.name for path in tmp_path.iterdir()] == ["iter_2.pth"]
 
 
 def test_a_run_closes_its_files(run, demo_data, tmp_path):
