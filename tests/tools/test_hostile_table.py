@@ -16,6 +16,7 @@ import pytest
 from hostile_world import (
     CHECKPOINTS,
     DETECTIONS,
+    SMALL,
     TOOLS,
     arguments_of,
     call,
@@ -45,7 +46,7 @@ class Row:
 
     name: str
     words: str
-    changes: dict[str, str | Sequence[str]] = field(default_factory=dict)
+    changes: dict[str, str | Sequence[str] | None] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     tools: Sequence[str] = TOOLS
     writes: bool = False  # into the run's folder, before the error
@@ -74,6 +75,14 @@ NUMBERS = [
     *number("keep", "0"),
     *number("runs", "0"),
     *number("opset", "7"),
+    Row("--opset 99", "its newest", {"opset": "99"}),
+    Row("--grid of billions", "too many points", {"grid": "99999x99999"}),
+    Row(
+        "a batch without end",
+        "not enough memory",
+        {"batch_size": "2147483647", "models": SMALL, "backbone": None, "runs": "1"},
+    ),
+    Row("runs in a file", "file", {"folders": "{w}/file", "run": ()}),
     *number("tolerance", "nan", "-1"),
     *number("score_threshold", "2", "nan"),
     *number("train_images", "0", HUGE),
