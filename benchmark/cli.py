@@ -258,7 +258,7 @@ def add_data_root(parser: argparse.ArgumentParser) -> None:
 def add_batch_size(parser: argparse.ArgumentParser) -> None:
     """Add the option for the images that a process takes at once."""
     parser.add_argument(
-        "--batch-size", type=whole_number(1), metavar="N", help="images per process (default: the config's)"
+        "--batch-size", type=whole_number(1, 65_536), metavar="N", help="images per process (default: the config's)"
     )
 
 

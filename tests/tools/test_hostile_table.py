@@ -252,6 +252,28 @@ STRUCTURES = [
         "train_dataloader.dataset",
     )
 ]
+VALUES = [
+    Row(f"{key}={value}", key, overrides=(f"{key}={value}",), tools=("train", "eval_detection"))
+    for key, values in {
+        "val_dataloader.dataset.data_prefix.img": ("3",),
+        "val_dataloader.dataset.ann_file": ("5",),
+        "val_dataloader.dataset.metainfo": ("None", "3"),
+        "val_dataloader.dataset.metainfo.classes": ("7",),
+        "input_size": ("1e9", "True", "0", "-320"),
+        "default_hooks.checkpoint": ("None", "3"),
+        "default_hooks.logger.interval": ("0", "-1"),
+        "auto_scale_lr.base_batch_size": ("0", "x"),
+        "env_cfg.mp_cfg.mp_start_method": ("nope",),
+        "memory_format": ("nope",),
+        "log_level": ("NOPE",),
+        "default_scope": ("nope",),
+        "val_evaluator.iou_types": ("keypoints", "[]", "5"),
+        "optim_wrapper.clip_grad": ("5",),
+        "train_images": ("x", "1.5", "0"),
+        "train_dataloader.batch_size": ("2147483648", "nan"),
+    }.items()
+    for value in values
+]
 NOTHING = [
     Row(f"{key} is nothing", key, overrides=(f"{key}=None",), tools=("train", "check_data", "sweep", "eval_detection"))
     for key in ("custom_hooks", "param_scheduler", "env_cfg", "visualizer")
@@ -262,7 +284,7 @@ RATES = [
     )
     for rate in ("x", "[1]", "(1,2)", "None", "1e999")
 ]
-TABLE = [*PATHS, *STRUCTURES, *NOTHING, *RATES, *NUMBERS, *NAMES, *OUTPUTS, *FILES]
+TABLE = [*PATHS, *STRUCTURES, *VALUES, *NOTHING, *RATES, *NUMBERS, *NAMES, *OUTPUTS, *FILES]
 
 
 @pytest.fixture(scope="module")
