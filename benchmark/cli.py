@@ -24,6 +24,7 @@ MOST = 2**31 - 1  # of any whole number: what 32 bits hold
 _IMPORTING = "<frozen importlib._bootstrap>"  # the file of Python's own frames in an import
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHOWN = 80  # letters of a text that may be long
+_NO_MEMORY = re.compile("out of memory|can't allocate memory")  # as PyTorch says it
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What torchrun and Slurm say of a run's processes, and the largest number that it can be.
 _NUMBERS = {
@@ -123,6 +124,10 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:
         full = error.errno in _FULL
         _leave(f"error: {error.strerror}: what this wrote is not whole." if full else f"error: {describe(error)}", 1)
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or _NO_MEMORY.search(str(error))):
+            _leave(f"error: {describe(error)}", 1)
+        _leave("error: There is not enough memory: take fewer images at once, or smaller ones.", 1)
     except Exception as error:  # the one place where what nobody expected becomes one line
         _leave(f"error: {describe(error)}", 1)
 
@@ -253,7 +258,7 @@ def add_data_root(parser: argparse.ArgumentParser) -> None:
 def add_batch_size(parser: argparse.ArgumentParser) -> None:
     """Add the option for the images that a process takes at once."""
     parser.add_argument(
-        "--batch-size", type=whole_number(1), metavar="N", help="images per process (default: the config's)"
+        "--batch-size", type=whole_number(1, 65_536), metavar="N", help="images per process (default: the config's)"
     )
 
 

@@ -36,8 +36,9 @@ from hostile_world import (
 LIMIT = 120  # s a command
 SHORT = {"steps": "1", "grid": "1x1", "trials": "1", "runs": "1", "train_images": "2", "val_images": "2"}
 LEFT_OUT = {"run", "compile", "help", "local_rank"}  # they work for minutes
-# What an error says after work was done: of a part that was left out, of a device that could not be written in the end.
-PARTIAL = re.compile("^skipped:? |Could not write", re.MULTILINE)
+# What an error says after work was done: of a part that was left out, of a device that could not be written in the end,
+# of a run that had begun.
+PARTIAL = re.compile(r"^skipped:? |Could not write|run\.log\)", re.MULTILINE)
 NUMBERS = ("-1", "0", "1", "1.5", "1e3", "nan", "inf", "-inf", "x", "", " ", "99999999999999999999", "0x10", "٣", "2,3")
 TEXTS = (
     "",

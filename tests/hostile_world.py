@@ -163,7 +163,8 @@ EMPTY = hashlib.blake2b().hexdigest()  # a file that holds nothing, in a fingerp
 def complaint(outcome: Outcome, words: str = "") -> str | None:
     """Return what is wrong with how a refused command ended, or None."""
     said = outcome.err.strip().splitlines()
-    lines = [line for line in said if not line.startswith("warning: ") and not line.endswith(" ...")]
+    noted = [line for line in said if line.startswith("warning: ") or re.fullmatch(r"[A-Z].* \.\.\.", line)]
+    lines = [line for line in said if line not in noted]
     if outcome.status == 0:
         return "it ended with status 0"
     if "Traceback" in outcome.err + outcome.out or _UNEXPECTED.search(outcome.err):

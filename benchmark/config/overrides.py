@@ -2,8 +2,9 @@
 
 import ast
 import inspect
+import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -86,6 +87,22 @@ _REGISTRIES = {
 }
 # The parts whose every type is in its registries by then.
 _REGISTERED = tuple(part for part in _REGISTRIES if part != "model")
+_OF_DEMO = ("train_images", "val_images")
+# The least of whole numbers that may be given in place of any value.
+_LEAST = {
+    **dict.fromkeys(("num_workers", *_OF_DEMO), 0),
+    **dict.fromkeys(("batch_size", "base_batch_size", "input_size", "num_classes", "window_size"), 1),
+}
+_MOST = 65_536
+_NEEDED = frozenset(("checkpoint", "metainfo", "dataset", "optimizer", "backbone", "data_prefix", *_LEAST))
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "memory_format": ("channels_last", "contiguous_format"),
+    "log_level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+    "default_scope": ("mmdet",),
+    "env_cfg.mp_cfg.mp_start_method": ("fork", "forkserver", "spawn"),
+    "val_evaluator.iou_types": ("bbox", "segm"),
+}
+_STRUCTURED = ("optim_wrapper.clip_grad",)  # structures that may be absent
 _NAME = re.compile(r"\w+(\.\w+)*")  # of a class, with its scope
 # MMEngine takes these out before it builds.
 _NO_ARGUMENTS = {"type", "_scope_", "priority", "convert_to_iter_based", "constructor", "paramwise_cfg"}
@@ -124,16 +141,18 @@ def names_of_files(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in overrides.items() if "." not in key and key not in STRUCTURES}
 
 
-def check_names(names: Iterable[str], cfg: Config, known: Iterable[str]) -> None:
-    """Check that the files of a config assign every name, or that a run reads it also where none does.
+def check_names(names: Mapping[str, Any], cfg: Config, known: Iterable[str]) -> None:
+    """Check that the files of a config assign every name, or that a run reads it also where none does; and its value.
 
     Raises:
-        UserError: an unknown name; the message has the nearest key of all.
+        UserError: an unknown name; the message has the nearest key of all. Or a value of another kind.
     """
     known = {*known, *_WITHOUT_FILE}
-    for name in names:
+    for name, value in names.items():
         if name not in known:
             raise _unknown(name, [*known, *flatten(read_part(cfg))])
+        if not isinstance(value, str) or name in _OF_DEMO:  # reading the files tells what a word does to them
+            _check_value(name, _find(cfg, name), value)
 
 
 def merge(cfg: Config, overrides: Mapping[str, Any]) -> None:
@@ -145,7 +164,7 @@ def merge(cfg: Config, overrides: Mapping[str, Any]) -> None:
     for key, value in overrides.items():
         for part in _leaves(cfg, key, value):
             _check_key(cfg, part)
-        _check_kind(key, _find(cfg, key), value)
+        _check_value(key, _find(cfg, key), value)
         _check_types(key, value)
         try:
             cfg.merge_from_dict({key: value})
@@ -153,16 +172,60 @@ def merge(cfg: Config, overrides: Mapping[str, Any]) -> None:
             raise UserError(f"--cfg-options {key}={value!r}: does not fit the config ({error}).") from error
 
 
-def _check_kind(key: str, there: Any, value: Any) -> None:
-    """Refuse a value in place of a structure, and nothing in place of a whole part of the config."""
-    nothing = () if key in STRUCTURES else (type(None),)
-    kinds = {dict: (dict, *nothing), list: (dict, list, tuple, *nothing)}
-    for kind, taken in kinds.items():
-        if isinstance(there, kind) and not isinstance(value, taken):
-            raise UserError(f"--cfg-options {key}={value!r}: it holds a structure, and one value cannot replace it.")
-    holds_structures = isinstance(there, list) and there and all(isinstance(part, dict) for part in there)
-    if holds_structures and isinstance(value, (list, tuple)) and not all(isinstance(part, dict) for part in value):
-        raise UserError(f"--cfg-options {key}={value!r}: it is a list of structures, and takes nothing else.")
+def _check_value(key: str, there: Any, value: Any) -> None:
+    """Refuse a value of another kind than the one that is there, and one that cannot be.
+
+    Args:
+        key: with dots.
+        there: what the config says; anything may replace None, or be where there is nothing.
+        value: in its place; None leaves most things to a default.
+
+    Raises:
+        UserError: a word in place of a number, one value in place of a structure, nothing where something is needed.
+    """
+    last = key.rpartition(".")[2]
+    if isinstance(there, dict) and isinstance(value, dict) and not value.get("_delete_"):
+        for name, child in value.items():
+            _check_value(f"{key}.{name}", there.get(name), child)
+        return
+    if value is None and (key in STRUCTURES or last in _NEEDED):
+        raise UserError(f"--cfg-options {key}=None: a run needs it.")
+    if value is None:
+        return
+    expected = next((words for words, fits in _kinds(key, last, there) if not fits(value)), None)
+    if expected:
+        raise UserError(f"--cfg-options {key}={value!r}: expected {expected}.")
+
+
+def _kinds(key: str, last: str, there: Any) -> Iterator[tuple[str, Callable[[Any], bool]]]:
+    """Yield what a value must be, in words, and a function that tells whether it is."""
+    if key in _CHOICES:
+        known = _CHOICES[key]
+        yield f"of {', '.join(known)}", lambda value: bool(value) and {*_listed(value)} <= {*known}
+    if last in _LEAST:
+        least = _LEAST[last]
+        yield f"a whole number in {least}..{_MOST}", lambda value: type(value) is int and least <= value <= _MOST
+    elif last.endswith("interval"):
+        yield "a number of iterations or, as 30m, minutes", lambda v: isinstance(v, str) or (type(v) is int and v > 0)
+    elif isinstance(there, bool):
+        yield "True or False", lambda value: isinstance(value, bool)
+    elif isinstance(there, (int, float)):
+        yield "a number", lambda v: type(v) in (int, float) and (math.isfinite(v) or not math.isfinite(there))
+    elif isinstance(there, str):
+        yield "a text", lambda value: isinstance(value, str)
+    elif isinstance(there, dict) or key in _STRUCTURED:
+        yield "a structure, which one value cannot replace", lambda value: isinstance(value, dict)
+    elif isinstance(there, (list, tuple)):
+        yield "a list, a structure that one value cannot replace", lambda value: isinstance(value, (dict, list, tuple))
+        if there and all(isinstance(part, dict) for part in there):
+            yield (
+                "a list of structures",
+                lambda value: isinstance(value, dict) or all(isinstance(v, dict) for v in value),
+            )
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else (value,)
 
 
 def _check_types(key: str, value: Any) -> None:

@@ -12,6 +12,7 @@ from pycocotools import mask as mask_codec
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks, make_grid
 
+from benchmark.files.atomic import make_folder
 from benchmark.files.run_folder import MARK
 
 _FONT = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
@@ -65,7 +66,7 @@ def save_drawn(image: Image.Image, path: Path) -> None:
     """Save a picture as PNG with a mark that tells it from a user's own, in a folder that is made."""
     text = PngInfo()
     text.add_text("Software", MARK)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     image.save(path, pnginfo=text)
 
 

@@ -307,7 +307,7 @@ def _draw(path: Path, target: Path, detections: list[dict], names: dict[int, str
 
     drawn = draw_on(Image.fromarray(read_image(str(path), "RGB")), detections, names, threshold)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         drawn.save(target, quality=_JPEG_QUALITY)
     except OSError as error:
         raise UserError(f"Could not write {target}: {error}.") from error

@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backbones.errors import UserError
-from benchmark.files.atomic import write_atomically
+from benchmark.files.atomic import make_folder, write_atomically
 from benchmark.files.reading import read_regular
 from benchmark.files.run_folder import slug
 from benchmark.records.result import Result
@@ -173,7 +173,7 @@ class LatencyFile(_Record):
 
     def write(self, path: Path) -> None:
         """Write it into a file, whose folder is made."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomically(path, lambda temporary: temporary.write_text(self.json_text() + "\n"))
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from benchmark.config.load import config_name
 from benchmark.data.annotations import read_annotations
 from benchmark.data.decode import read_image
+from benchmark.files.atomic import make_folder
 from benchmark.files.run_folder import DRAWN, PICTURES, SHEET
 from benchmark.measuring.memory import peak_memory
 from benchmark.records.result import ConfigRecord, CostRecord, DataRecord, Result, TrainingRecord
@@ -84,7 +85,7 @@ def finish(
         result.write(plan.work_dir)
         metric.save(plan.work_dir / metric.file_name)
         if out:
-            out.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(out.parent)
             metric.save(out)
         if pictures:
             _draw(plan.work_dir / PICTURES, cfg, metric.detections, pictures, left_out=metric.unreadable)

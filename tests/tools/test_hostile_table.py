@@ -16,6 +16,7 @@ import pytest
 from hostile_world import (
     CHECKPOINTS,
     DETECTIONS,
+    SMALL,
     TOOLS,
     arguments_of,
     call,
@@ -45,7 +46,7 @@ class Row:
 
     name: str
     words: str
-    changes: dict[str, str | Sequence[str]] = field(default_factory=dict)
+    changes: dict[str, str | Sequence[str] | None] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     tools: Sequence[str] = TOOLS
     writes: bool = False  # into the run's folder, before the error
@@ -74,6 +75,14 @@ NUMBERS = [
     *number("keep", "0"),
     *number("runs", "0"),
     *number("opset", "7"),
+    Row("--opset 99", "its newest", {"opset": "99"}),
+    Row("--grid of billions", "too many points", {"grid": "99999x99999"}),
+    Row(
+        "a batch without end",
+        "not enough memory",
+        {"batch_size": "2147483647", "models": SMALL, "backbone": None, "runs": "1"},
+    ),
+    Row("runs in a file", "file", {"folders": "{w}/file", "run": ()}),
     *number("tolerance", "nan", "-1"),
     *number("score_threshold", "2", "nan"),
     *number("train_images", "0", HUGE),
@@ -246,6 +255,28 @@ STRUCTURES = [
         "train_dataloader.dataset",
     )
 ]
+VALUES = [
+    Row(f"{key}={value}", key, overrides=(f"{key}={value}",), tools=("train", "eval_detection"))
+    for key, values in {
+        "val_dataloader.dataset.data_prefix.img": ("3",),
+        "val_dataloader.dataset.ann_file": ("5",),
+        "val_dataloader.dataset.metainfo": ("None", "3"),
+        "val_dataloader.dataset.metainfo.classes": ("7",),
+        "input_size": ("1e9", "True", "0", "-320"),
+        "default_hooks.checkpoint": ("None", "3"),
+        "default_hooks.logger.interval": ("0", "-1"),
+        "auto_scale_lr.base_batch_size": ("0", "x"),
+        "env_cfg.mp_cfg.mp_start_method": ("nope",),
+        "memory_format": ("nope",),
+        "log_level": ("NOPE",),
+        "default_scope": ("nope",),
+        "val_evaluator.iou_types": ("keypoints", "[]", "5"),
+        "optim_wrapper.clip_grad": ("5",),
+        "train_images": ("x", "1.5", "0"),
+        "train_dataloader.batch_size": ("2147483648", "nan"),
+    }.items()
+    for value in values
+]
 NOTHING = [
     Row(f"{key} is nothing", key, overrides=(f"{key}=None",), tools=("train", "check_data", "sweep", "eval_detection"))
     for key in ("custom_hooks", "param_scheduler", "env_cfg", "visualizer")
@@ -256,7 +287,7 @@ RATES = [
     )
     for rate in ("x", "[1]", "(1,2)", "None", "1e999")
 ]
-TABLE = [*PATHS, *STRUCTURES, *NOTHING, *RATES, *NUMBERS, *NAMES, *OUTPUTS, *FILES]
+TABLE = [*PATHS, *STRUCTURES, *VALUES, *NOTHING, *RATES, *NUMBERS, *NAMES, *OUTPUTS, *FILES]
 
 
 @pytest.fixture(scope="module")

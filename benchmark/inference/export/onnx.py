@@ -176,6 +176,8 @@ def _check_supported(cfg: Config, opset: int, nms: bool) -> None:
     if nms and kind != "nms":
         raise UserError(f"ONNX has no operator for the config's NMS of type {kind!r}: leave --nms out.")
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if not missing and opset > (newest := importlib.import_module("onnx").defs.onnx_opset_version()):
+        raise UserError(f"--opset {opset} is not known to the installed onnx: its newest is {newest}.")
     if missing:
         raise UserError(
             f"Exporting needs {', '.join(missing)}, which are not installed: pip install 'rexnet-benchmark[export]'."

@@ -63,6 +63,8 @@ _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 _LIVE = (*_FINISHED, TrialState.WAITING, TrialState.RUNNING)
 Point = tuple[float, float]
 
+_MOST_POINTS = 10_000  # of a grid
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -120,13 +122,15 @@ def make_grid(text: str, learning_rate: Sequence[float], weight_decay: Sequence[
         weight_decay: likewise for all but one; the one is 0.
 
     Raises:
-        UserError: not two numbers, or a grid with nothing in it.
+        UserError: not two numbers, or a grid with nothing or too much in it.
     """
     rates, _, decays = text.partition("x")
     if not (rates.isdecimal() and decays.isdecimal()):
         raise UserError(f"--grid takes LEARNING_RATESxWEIGHT_DECAYS, 7x7 say; found {text!r}.")
     if not (int(rates) and int(decays)):
         raise UserError(f"--grid {text} has nothing in it: expected at least 1x1.")
+    if int(rates) * int(decays) > _MOST_POINTS:
+        raise UserError(f"--grid {text} has too many points to train at: expected {_MOST_POINTS} at most.")
     return Grid(_log_spaced(learning_rate, int(rates)), (0.0, *_log_spaced(weight_decay, int(decays) - 1)))
 
 
