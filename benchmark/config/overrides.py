@@ -151,7 +151,8 @@ def check_names(names: Mapping[str, Any], cfg: Config, known: Iterable[str]) -> 
     for name, value in names.items():
         if name not in known:
             raise _unknown(name, [*known, *flatten(read_part(cfg))])
-        if not isinstance(value, str) or name in _OF_DEMO:  # reading the files tells what a word does to them
+        # Reading the files tells what other words do to them.
+        if not isinstance(value, str) or name in _OF_DEMO or name in _CHOICES:
             _check_value(name, _find(cfg, name), value)
 
 

@@ -80,7 +80,10 @@ NUMBERS = [
     Row(
         "a batch without end",
         "not enough memory",
-        {"batch_size": "2147483647", "models": SMALL, "backbone": None, "runs": "1"},
+        {
+            **dict.fromkeys(("backbone", "training", "loader", "demo", "data_root")),
+            **{"batch_size": "2147483647", "models": SMALL, "runs": "1"},
+        },
     ),
     Row("runs in a file", "file", {"folders": "{w}/file", "run": ()}),
     *number("tolerance", "nan", "-1"),
