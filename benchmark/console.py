@@ -1,12 +1,13 @@
-"""What long work shows on the terminal."""
+"""What the terminal shows: the progress of long work, and names of which there are many."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import track
 
 T = TypeVar("T")
+SHOWN = 3  # names
 
 
 def track_progress(items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
@@ -19,3 +20,9 @@ def track_progress(items: Iterable[T], description: str, total: int | None = Non
     """
     console = Console(stderr=True)
     return track(items, description, total=total, console=console, transient=True, disable=not console.is_terminal)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first of the names in a line, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

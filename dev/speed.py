@@ -9,7 +9,6 @@ import contextlib
 import copy
 import json
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -139,6 +138,8 @@ def report(rows: Iterable[Row], pictures: str) -> list[str]:
     """Return the table, and what it was measured on."""
     from tabulate import tabulate
 
+    from benchmark.measuring.machine import processor
+
     table = [
         (
             row.name,
@@ -161,15 +162,6 @@ def report(rows: Iterable[Row], pictures: str) -> list[str]:
 
 def _number(value: float | None, form: str, unit: str = "") -> str:
     return "-" if value is None else f"{value:{form}}{unit}"
-
-
-def processor() -> str:
-    """Return the processor's name."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def alternate(rounds: int, *functions: Callable[[], Any]) -> list[float]:

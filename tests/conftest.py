@@ -1,6 +1,8 @@
 """Fixtures of the whole suite."""
 
 import os
+import runpy
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,3 +64,16 @@ def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from benchmark.data.demo.pictures import make_demo_data
 
     return make_demo_data(tmp_path_factory.mktemp("data") / "demo", train_images=16, val_images=6)
+
+
+@pytest.fixture
+def reproduce_tool(monkeypatch):
+    """Run tools/reproduce.py in this process, since importing takes longer than it; returns the exit status."""
+
+    def run(*arguments: str | Path) -> int:
+        monkeypatch.setattr(sys, "argv", ["reproduce.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            runpy.run_path(str(ROOT / "tools" / "reproduce.py"), run_name="__main__")
+        return left.value.code
+
+    return run

@@ -10,18 +10,17 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from backbones.errors import UserError
+from benchmark.console import listed
 from benchmark.data.decode import UnreadableImageError
 from benchmark.seeding import seeded
 
 _IN_A_ROW = 20  # chosen at random: by chance in a data set of which half is unreadable, one time in a million
-_NAMED = 3
 
 
 def warn_of_unreadable(names: Sequence[str]) -> None:
     """Say in the log which pictures an evaluation leaves out."""
     if names:
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        text = f"{len(names)} pictures cannot be read and do not count: {', '.join(names[:_NAMED])}{more}."
+        text = f"{len(names)} pictures cannot be read and do not count: {listed(names)}."
         print_log(text, logger="current", level=logging.WARNING)
 
 

@@ -149,7 +149,7 @@ def match(
         images=np.searchsorted(image_ids, [detection["image_id"] for detection in detections]),
         categories=np.array([detection["category_id"] for detection in detections]),
         scores=np.array([detection["score"] for detection in detections], dtype=float),
-        areas=np.array([_area(detection, iou_type) for detection in detections]),
+        areas=_areas(detections, iou_type),
     )
     ids = sorted({category["id"] for category in content["categories"]})
     areas = {
@@ -267,9 +267,12 @@ def _interpolated_ap(curve: Curve, weights: np.ndarray, objects: np.ndarray) -> 
     return (envelope * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(_RECALLS)
 
 
-def _area(detection: Mapping[str, Any], iou_type: IouType) -> float:
-    """Return a detection's area in pixels."""
-    return float(mask_codec.area(detection["segmentation"]) if iou_type == "segm" else np.prod(detection["bbox"][2:]))
+def _areas(detections: Sequence[Mapping[str, Any]], iou_type: IouType) -> np.ndarray:
+    """Return the area of each detection in pixels: (N,)."""
+    if iou_type == "segm":
+        return np.array([mask_codec.area(detection["segmentation"]) for detection in detections], dtype=float)
+    sides = np.array([detection["bbox"][2:] for detection in detections], dtype=float).reshape(-1, 2)
+    return sides.prod(axis=1)
 
 
 def _outcomes(

@@ -1,6 +1,5 @@
 """Two runs on the same images: which one do the data support?"""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NotRequired
@@ -11,16 +10,17 @@ from typing_extensions import TypedDict
 from backbones.errors import UserError
 from backbones.tensors import file_sha256
 from benchmark.config.load import load_config
+from benchmark.console import listed
 from benchmark.data.annotations import read_annotations
 from benchmark.evaluation.bootstrap import Difference, Matches, match, paired_difference
 from benchmark.files.run_folder import CONFIG, DETECTIONS, RESULT
 from benchmark.records.figures import IOU_TYPES, IouType
 from benchmark.records.result import Result, read_result
+from benchmark.records.schema import first_problem
 from benchmark.tasks import TASKS
 
 # What the figure of a result may differ from the one recounted from the detections beside it, in percent.
 _TOLERANCE = 0.01
-_SHOWN = 3
 NOTE = (
     "95% intervals by paired bootstrap over images: they cover the choice of images, not of training seeds. "
     "Another seed of the same config can move AP as well."
@@ -124,16 +124,11 @@ def _check_same_data(a: _Run, b: _Run) -> None:
         ]
         raise UserError(f"The runs are not on the same data: {'; '.join(named)} (the annotations' SHA-256 differ).")
     if set(a.result.data.unreadable) != set(b.result.data.unreadable):
-        named = [f"{run.folder} without {_listed(run.result.data.unreadable)}" for run in (a, b)]
+        named = [f"{run.folder} without {listed(run.result.data.unreadable) or 'none'}" for run in (a, b)]
         raise UserError(
             f"The runs were evaluated on different pictures: {'; '.join(named)} (unreadable then). Restore them and "
             "evaluate again."
         )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return (", ".join(names[:_SHOWN]) or "none") + more
 
 
 def _find_annotations(run: _Run) -> Path:
@@ -154,11 +149,7 @@ def _read_detections(run: _Run) -> list[_Detection]:
     try:
         return _DETECTIONS.validate_json(path.read_bytes(), strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "top level"
-        raise UserError(
-            f"{path} is no list of detections in COCO's results format: {place}: {first['msg']}."
-        ) from error
+        raise UserError(f"{path} is no list of detections in COCO's results format: {first_problem(error)}.") from error
 
 
 def _match(run: _Run, annotations: Path, detections: list[_Detection], iou_type: IouType) -> Matches:

@@ -7,23 +7,20 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from backbones.errors import UserError
 from benchmark.files.atomic import write_atomically
 from benchmark.files.reading import read_regular
 from benchmark.files.run_folder import ARTEFACT
 from benchmark.records.result import Provenance
+from benchmark.records.schema import Strict, first_problem
 from benchmark.records.verdicts import Verdict
 
 Interval = tuple[float, float]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Figure(_Strict):
+class Figure(Strict):
     """One number.
 
     Attributes:
@@ -45,7 +42,7 @@ class Figure(_Strict):
     verdict: Verdict | None = None
 
 
-class Series(_Strict):
+class Series(Strict):
     """A curve: means with 95% intervals.
 
     Attributes:
@@ -67,7 +64,7 @@ class Series(_Strict):
     n: int
 
 
-class Claim(_Strict):
+class Claim(Strict):
     """What a document claims and what became of it here.
 
     Attributes:
@@ -87,7 +84,7 @@ class Claim(_Strict):
     evidence: str
 
 
-class Artefact(_Strict):
+class Artefact(Strict):
     """What came of an experiment.
 
     Attributes:
@@ -148,6 +145,4 @@ def read_artefact(path: Path) -> Artefact:
     except OSError as error:
         raise UserError(f"{path} is not readable JSON: {error}.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "top level"
-        raise UserError(f"{path} is no artefact of an experiment: {place}: {first['msg']}.") from error
+        raise UserError(f"{path} is no artefact of an experiment: {first_problem(error)}.") from error

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from benchmark.experiments.artefact import Artefact, Figure, Series
 from benchmark.experiments.drawing import COLOURS, new_figure
-from benchmark.experiments.frame import Claim, Experiment, Findings, Run, Values
+from benchmark.experiments.frame import Claim, Experiment, Findings, Run
 from benchmark.experiments.statistics import bootstrap_interval
+from benchmark.experiments.units import Values
 from benchmark.measuring.complexity import classifier_complexity, count_macs
 from benchmark.measuring.latency import time_rounds
 from benchmark.records.tolerances import TOLERANCES
@@ -670,6 +671,7 @@ def draw(made: Artefact) -> Drawing:
         _draw_law(separable, curve, COLOURS[number // 2])
     separable.set(xscale="log", yscale="log", xlabel="channels N", ylabel="time over a full convolution's")
     separable.set_xticks(made.config["separable_channels"], [str(n) for n in made.config["separable_channels"]])
+    separable.set_yticks((0.05, 0.1, 0.2, 0.4), ("0.05", "0.1", "0.2", "0.4"))
     separable.minorticks_off()
     separable.set_title("depthwise-separable convolution")
     for panel, (name, label) in zip((g1, g2, g3, g4), GUIDELINES.items(), strict=True):

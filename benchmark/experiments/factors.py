@@ -19,10 +19,11 @@ from torch import nn
 from benchmark.experiments import measures
 from benchmark.experiments.artefact import Artefact, Figure, Series
 from benchmark.experiments.drawing import COLOURS, new_figure
-from benchmark.experiments.frame import Claim, Experiment, Findings, Run, Values
+from benchmark.experiments.frame import Claim, Experiment, Findings, Run
 from benchmark.experiments.small_data import SHAPES, SIDE, check_cifar, load_pictures, make_shapes
 from benchmark.experiments.small_nets import Classifier, InvertedBottleneck, Recipe, test, train
 from benchmark.experiments.statistics import mean_interval
+from benchmark.experiments.units import Values
 from benchmark.records.verdicts import Verdict, judge_all
 from benchmark.seeding import seed_all
 

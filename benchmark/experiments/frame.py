@@ -5,16 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from benchmark.experiments.artefact import Artefact, Figure, Series
-from benchmark.experiments.units import do_units
+from benchmark.experiments.units import Values, do_units
 from benchmark.records.verdicts import Verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
-
-Values = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)

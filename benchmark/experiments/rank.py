@@ -29,8 +29,9 @@ from torch.nn import functional
 from benchmark.experiments import measures
 from benchmark.experiments.artefact import Artefact, Figure, Series
 from benchmark.experiments.drawing import draw_series, new_figure
-from benchmark.experiments.frame import Claim, Experiment, Findings, Run, Values
+from benchmark.experiments.frame import Claim, Experiment, Findings, Run
 from benchmark.experiments.statistics import mean_interval
+from benchmark.experiments.units import Values
 from benchmark.records.verdicts import Verdict, judge_all
 from benchmark.seeding import derive_seed
 

@@ -3,7 +3,6 @@
 import importlib
 import json
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ from benchmark.experiments.artefact import Artefact
 from benchmark.experiments.drawing import save_figure
 from benchmark.experiments.frame import Experiment, Run
 from benchmark.experiments.table import EXPERIMENTS
-from benchmark.experiments.units import available_cores
 from benchmark.files.atomic import check_folder, make_folder, write_atomically
 from benchmark.files.ownership import owned
 from benchmark.files.reading import read_regular
 from benchmark.files.run_folder import ARTEFACT, EXPERIMENT, FIGURE
+from benchmark.measuring.machine import available_cores, processor
 from benchmark.records.verdicts import Verdict
 from benchmark.training.provenance import provenance
 
@@ -118,12 +117,7 @@ def check_claims(experiment: Experiment, claims: Sequence[str]) -> None:
 
 def machine() -> str:
     """Return the processor and the number of cores."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {available_cores()} cores"
+    return f"{processor()}, {available_cores()} cores"
 
 
 def plain(config: Mapping[str, Any]) -> dict[str, Any]:

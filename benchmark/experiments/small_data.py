@@ -9,6 +9,7 @@ from torchvision.datasets import CIFAR10, CIFAR100
 
 from backbones.errors import UserError
 from benchmark.data.demo.class_folders import CLASSES, make_demo_data
+from benchmark.experiments.units import write_arrays
 from benchmark.files.atomic import write_atomically
 
 SIDE = 32
@@ -89,12 +90,7 @@ def make_shapes(folder: Path, train: int, test: int, seed: int) -> None:
         order = np.random.default_rng(seed).permutation(len(found))
         arrays[split] = np.stack([found[at][0] for at in order])
         arrays[f"{split}_labels"] = np.array([found[at][1] for at in order])
-    write_atomically(folder / _MADE, lambda path: _save(path, arrays))
-
-
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    write_atomically(folder / _MADE, lambda path: write_arrays(path, arrays))
 
 
 def _square(path: Path) -> Image.Image:

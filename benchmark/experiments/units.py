@@ -42,14 +42,9 @@ def do_units(
     todo = {name: argument for name, argument in units.items() if name not in done}
     with contextlib.closing(_results(todo, work, processes)) as results:
         for name, values in track_progress(results, folder.name, total=len(todo)):
-            write_atomically(place / f"{name}.npz", partial(_write, values=values))
+            write_atomically(place / f"{name}.npz", partial(write_arrays, values=values))
             done[name] = values
     return {name: done[name] for name in units}
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def _results(
@@ -102,7 +97,8 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _write(path: Path, values: Values) -> None:
+def write_arrays(path: Path, values: Values) -> None:
+    """Write arrays by their names into a file, whatever its ending."""
     with path.open("wb") as file:  # np.savez would add an ending to a name
         np.savez_compressed(file, allow_pickle=False, **values)
 

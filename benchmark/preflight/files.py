@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from backbones.errors import UserError
-from benchmark.console import track_progress
+from benchmark.console import SHOWN, track_progress
 from benchmark.data.decode import (
     AS_STORED,
     Shape,
@@ -26,7 +26,8 @@ from benchmark.data.decode import (
     turned_shape,
 )
 from benchmark.files.reading import check_regular
-from benchmark.preflight.rows import SHOWN, Outcome, Row, found_row, printable
+from benchmark.measuring.machine import available_cores
+from benchmark.preflight.rows import Outcome, Row, found_row, printable
 
 _SAMPLE = 64  # pictures whose header is read before a run
 _FEW = 256  # pictures that are not worth a second process, and that a process takes at once
@@ -130,8 +131,8 @@ def check_decoding(pictures: Pictures, split: str, *, seconds: float = 5.0) -> R
             except UserError as error:
                 found.append(f"{printable(pictures.names[place])} ({printable(str(error.__cause__ or error))})")
 
-    with ThreadPoolExecutor(_cores()) as pool:
-        list(pool.map(work, range(_cores())))
+    with ThreadPoolExecutor(available_cores()) as pool:
+        list(pool.map(work, range(available_cores())))
     decoded = next(tried)
     if len(found) == len(pictures.names) > 0:
         return _none_readable(pictures, split)
@@ -197,7 +198,7 @@ def _examine_all(pictures: Pictures, chosen: Sequence[int], decode: bool) -> dic
     found: dict[str, list[str]] = defaultdict(list)
     with ExitStack() as stack:
         if len(jobs) > _FEW:
-            results = stack.enter_context(ProcessPoolExecutor(_cores())).map(examine, jobs, chunksize=_FEW)
+            results = stack.enter_context(ProcessPoolExecutor(available_cores())).map(examine, jobs, chunksize=_FEW)
         else:
             results = map(examine, jobs)
         progress = track_progress(results, "Decoding" if decode else "Reading headers", len(jobs))
@@ -208,10 +209,6 @@ def _examine_all(pictures: Pictures, chosen: Sequence[int], decode: bool) -> dic
             if digest:
                 pictures.digests[name] = digest
     return found
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _examine(decode: bool, job: tuple[str, Size | None]) -> tuple[str | None, str, bytes | None]:

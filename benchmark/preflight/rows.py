@@ -2,12 +2,13 @@
 
 import itertools
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-SHOWN = 3
+from benchmark.console import SHOWN
+
 _LONGEST = 60  # characters of a value that is shown
 Status = Literal["ok", "warning", "error"]
 
@@ -78,9 +79,3 @@ def found_row(
     more = " (check_data.py --json names all)" if len(kept) > SHOWN else ""
     message = f"{where}: {count} {check}; first: {'; '.join(kept[:SHOWN])}{more}. {outcome.advice}"
     return Row(split, check, outcome.status, count, kept, message)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return the first of the names in a line, and how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(printable, names[:SHOWN])) + more

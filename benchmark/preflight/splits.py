@@ -12,11 +12,12 @@ from mmengine.config import ConfigDict
 
 from backbones.errors import UserError
 from backbones.tensors import file_sha256
+from benchmark.console import SHOWN, listed
 from benchmark.data.annotations import REMEDY, read_annotations
 from benchmark.data.layouts import check_layout
 from benchmark.preflight.annotations import Annotations, check_annotations, check_masks
 from benchmark.preflight.files import Pictures, Size, check_decoding, check_pictures, check_sample, missing_files
-from benchmark.preflight.rows import SHOWN, Outcome, Row, found_row, listed, printable
+from benchmark.preflight.rows import Outcome, Row, found_row, printable
 
 
 class Depth(IntEnum):
@@ -125,7 +126,7 @@ def _check_classes(split: str, path: Path, found: Sequence[str], expected: Seque
     absent = [name for name in expected if name not in found]
     extra = [name for name in found if name not in expected]
     differences = [
-        f"{label} {listed(names)}"
+        f"{label} {listed([*map(printable, names)])}"
         for label, names in (("only in the config:", absent), ("only in the file:", extra))
         if names
     ] or ["the same names in another order"]
@@ -197,5 +198,6 @@ def _missing(split: str, folder: Path, missing: Sequence[str], of: int) -> Row:
     check = "image files that are missing"
     if not missing:
         return Row(split, check, "ok", 0)
-    message = f"{len(missing)} of {of} image files are missing in {folder.absolute()}; the first: {listed(missing)}."
+    first = listed([*map(printable, missing)])
+    message = f"{len(missing)} of {of} image files are missing in {folder.absolute()}; the first: {first}."
     return Row(split, check, "error", len(missing), tuple(map(printable, missing[:SHOWN])), message)

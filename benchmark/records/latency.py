@@ -11,13 +11,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from backbones.errors import UserError
 from benchmark.files.atomic import make_folder, write_atomically
 from benchmark.files.reading import read_regular
 from benchmark.files.run_folder import slug
 from benchmark.records.result import Result
+from benchmark.records.schema import Strict, first_problem
 from benchmark.tasks import TASKS
 
 _TIMED = {
@@ -28,11 +29,7 @@ _TIMED = {
 }
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Ratio(_Record):
+class Ratio(Strict):
     """Time over another model's, round by round: the median, and the quartiles as its spread."""
 
     median: float
@@ -43,7 +40,7 @@ class Ratio(_Record):
 Timed = Literal["classifier", "network", "prediction", "training step"]
 
 
-class Latency(_Record):
+class Latency(Strict):
     """The time of one model and what belongs to the figure.
 
     Attributes:
@@ -110,7 +107,7 @@ class Latency(_Record):
         return (own_config or own_backbone) and self.input[1:] == result.cost.input[1:] and not result.data.demo
 
 
-class Pair(_Record):
+class Pair(Strict):
     """Time of one model over another's, compared with what the paper prints; figures to their printed digits.
 
     Attributes:
@@ -134,7 +131,7 @@ class Pair(_Record):
     printed: Decimal = Field(alias="in the paper", gt=0)
 
 
-class LoaderRate(_Record):
+class LoaderRate(Strict):
     """How fast a config's training data come by themselves.
 
     Attributes:
@@ -160,12 +157,12 @@ class LoaderRate(_Record):
         )
 
 
-class LatencyFile(_Record):
+class LatencyFile(Strict):
     """What was measured together."""
 
     latencies: list[Latency]
-    pairs: list[Pair] = []
-    loaders: list[LoaderRate] = []
+    pairs: list[Pair] = Field(default_factory=list)
+    loaders: list[LoaderRate] = Field(default_factory=list)
 
     def json_text(self) -> str:
         """Return it as JSON."""
@@ -186,11 +183,5 @@ def read_latencies(path: Path) -> LatencyFile:
     try:
         return LatencyFile.model_validate(json.loads(read_regular(path)))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not what tools/latency.py --json prints: {_first_problem(error)}.") from error
-
-
-def _first_problem(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'top level'}: {first['msg']}"
+        problem = first_problem(error) if isinstance(error, ValidationError) else error
+        raise UserError(f"{path} is not what tools/latency.py --json prints: {problem}.") from error

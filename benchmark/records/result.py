@@ -6,28 +6,25 @@ A figure that was not measured is null. Accuracy is in percent, "macs" are multi
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from backbones.errors import UserError, did_you_mean
 from benchmark.files.atomic import write_atomically
 from benchmark.files.reading import read_regular
 from benchmark.files.run_folder import RESULT
 from benchmark.records.figures import FIGURES
+from benchmark.records.schema import Strict, first_problem
 from benchmark.tasks import TASKS
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class ConfigRecord(_Strict):
+class ConfigRecord(Strict):
     """Which config: its name, and the hash of its resolved text."""
 
     name: str
     sha256: str
 
 
-class DataRecord(_Strict):
+class DataRecord(Strict):
     """On what the figures were measured.
 
     Attributes:
@@ -47,7 +44,7 @@ class DataRecord(_Strict):
     unreadable: tuple[str, ...] = ()
 
 
-class CostRecord(_Strict):
+class CostRecord(Strict):
     """What it costs: macs at ``input`` (N, C, H, W), without a mask head; peak memory in bytes on one device."""
 
     params: int = Field(gt=0)
@@ -57,7 +54,7 @@ class CostRecord(_Strict):
     peak_memory: int | None = None
 
 
-class TrainingRecord(_Strict):
+class TrainingRecord(Strict):
     """How the weights were trained; absent where a checkpoint came from elsewhere.
 
     Attributes:
@@ -85,7 +82,7 @@ class TrainingRecord(_Strict):
     partial: bool = False
 
 
-class CheckpointRecord(_Strict):
+class CheckpointRecord(Strict):
     """Which weights were evaluated.
 
     Attributes:
@@ -99,7 +96,7 @@ class CheckpointRecord(_Strict):
     iteration: int | None
 
 
-class Provenance(_Strict):
+class Provenance(Strict):
     """Where from: code, packages, machine, date (UTC)."""
 
     git_commit: str | None
@@ -112,7 +109,7 @@ class Provenance(_Strict):
     date: str
 
 
-class Result(_Strict):
+class Result(Strict):
     """The figures of one checkpoint.
 
     Attributes:
@@ -129,8 +126,8 @@ class Result(_Strict):
     config: ConfigRecord
     data: DataRecord
     metrics: dict[str, float | None]
-    intervals: dict[str, tuple[float, float]] = {}
-    per_class: dict[str, dict[str, float | None]] = {}
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    per_class: dict[str, dict[str, float | None]] = Field(default_factory=dict)
     cost: CostRecord
     training: TrainingRecord | None
     checkpoint: CheckpointRecord | None = None
@@ -184,8 +181,7 @@ def read_result(path: Path) -> Result:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             raise UserError(f"{path} is not readable JSON: {first['msg'].removeprefix('Invalid JSON: ')}.") from error
-        place = ".".join(str(part) for part in first["loc"]) or "top level"
-        raise UserError(f"{path} is not a result of this benchmark: {place}: {first['msg']}.") from error
+        raise UserError(f"{path} is not a result of this benchmark: {first_problem(error)}.") from error
 
 
 def format_per_class(result: Result) -> str:

@@ -1,30 +1,13 @@
 """Artefacts: read back as they were written, listed beside the tables, and logged."""
 
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import pytest
-from helpers import REPOSITORY
 
 from backbones.errors import UserError
 from benchmark.experiments.artefact import read_artefact
 from benchmark.experiments.drawing import caption_of, draw_series, new_figure, save_figure
 from benchmark.reporting.reproduce.log import BEGINS, append_lines, artefact_line
-
-
-@pytest.fixture
-def tool(monkeypatch):
-    """Run tools/reproduce.py in this process; returns the exit status."""
-
-    def run(*arguments: str | Path) -> int:
-        monkeypatch.setattr(sys, "argv", ["reproduce.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            runpy.run_path(str(REPOSITORY / "tools" / "reproduce.py"), run_name="__main__")
-        return left.value.code
-
-    return run
 
 
 def test_an_artefact_is_read_as_it_was_written(artefact, tmp_path):
@@ -76,20 +59,20 @@ def test_nothing_is_appended_to_another_file(artefact, tmp_path):
     assert (tmp_path / "mine.md").read_text() == "mine"
 
 
-def test_experiments_are_listed_beside_the_tables_and_logged(artefact, tmp_path, tool, capsys):
+def test_experiments_are_listed_beside_the_tables_and_logged(artefact, tmp_path, reproduce_tool, capsys):
     (tmp_path / "a").mkdir()
     (tmp_path / "bad").mkdir()
     artefact().write(tmp_path / "a")
     (tmp_path / "bad" / "artefact.json").write_text("{")
-    assert tool("experiments", tmp_path, "--log", tmp_path / "log.md") == 0
+    assert reproduce_tool("experiments", tmp_path, "--log", tmp_path / "log.md") == 0
     printed = capsys.readouterr()
     assert "It is." in printed.out and "disagrees" in printed.out
     assert "skipped: " in printed.err and "bad" in printed.err
     assert "experiment rank | 1 | 1 | 2 | 1 |" in (tmp_path / "log.md").read_text()
-    assert tool("experiments", tmp_path, "--json") == 0
+    assert reproduce_tool("experiments", tmp_path, "--json") == 0
     assert json.loads(capsys.readouterr().out)[0]["claims"][2]["verdict"] == "disagrees"
 
 
-def test_options_of_a_table_are_refused_for_experiments(tmp_path, tool, capsys):
-    assert tool("experiments", tmp_path, "--run") == 2
+def test_options_of_a_table_are_refused_for_experiments(tmp_path, reproduce_tool, capsys):
+    assert reproduce_tool("experiments", tmp_path, "--run") == 2
     assert "belong to a table" in capsys.readouterr().err

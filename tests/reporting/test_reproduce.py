@@ -1,13 +1,10 @@
 """The paper's tables cell by cell: verdicts, what fills a cell, and what --run measures and leaves alone."""
 
 import json
-import runpy
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from helpers import REPOSITORY
 from test_leaderboard import COCO, DEMO, TRAINING, save
 
 from backbones.errors import UserError
@@ -451,37 +448,24 @@ def test_what_cannot_be_trained_is_said_once_with_its_reason(tmp_path, trainings
     assert trainings == []
 
 
-@pytest.fixture
-def tool(monkeypatch):
-    """Run the command line in this process, since importing takes longer than it; returns the exit status."""
-
-    def run(*arguments: str | Path) -> int:
-        monkeypatch.setattr(sys, "argv", ["reproduce.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            runpy.run_path(str(REPOSITORY / "tools" / "reproduce.py"), run_name="__main__")
-        return left.value.code
-
-    return run
-
-
-def test_the_tool_fails_for_a_cell_outside_and_names_what_it_skips(tmp_path, tool, capsys):
+def test_the_tool_fails_for_a_cell_outside_and_names_what_it_skips(tmp_path, reproduce_tool, capsys):
     save_times(tmp_path / "latency.json", latency("rexnet_x1.0", 224, 20.0), pairs=(pair("0.90", "1.45"),))
     (tmp_path / "result.json").write_text("{")
-    assert tool("table5", tmp_path) == 1
+    assert reproduce_tool("table5", tmp_path) == 1
     printed = capsys.readouterr()
     assert printed.out.splitlines()[-1].startswith("9 rows, 54 cells: 19 measured, 18 agree, 0 near, 0 disagree")
     assert "skipped: " in printed.err
     assert "result.json" in printed.err
 
 
-def test_the_tool_measures_when_asked_to(tmp_path, tool, timing, capsys):
-    assert tool("table5", tmp_path, "--json") == 0
+def test_the_tool_measures_when_asked_to(tmp_path, reproduce_tool, timing, capsys):
+    assert reproduce_tool("table5", tmp_path, "--json") == 0
     assert json.loads(capsys.readouterr().out)["summary"]["measured"] == 18
-    assert tool("table5", tmp_path, "--run", "--json") == 0
+    assert reproduce_tool("table5", tmp_path, "--run", "--json") == 0
     assert json.loads(capsys.readouterr().out)["summary"]["measured"] == 27
 
 
-def test_the_tool_says_what_it_did_not_train(tmp_path, tool, trainings, monkeypatch, capsys):
+def test_the_tool_says_what_it_did_not_train(tmp_path, reproduce_tool, trainings, monkeypatch, capsys):
     monkeypatch.setattr(run, "check_data", lambda cfg: found(79))
-    assert tool("table9", tmp_path, "--run") == 0
+    assert reproduce_tool("table9", tmp_path, "--run") == 0
     assert "not trained: mask_rcnn_efficientnet_b0, " in capsys.readouterr().err
