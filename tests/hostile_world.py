@@ -19,6 +19,7 @@ from typing import TextIO
 import torch
 from helpers import call_tool, result
 from PIL import Image
+from safetensors.torch import save_file
 
 from benchmark.config.complete import complete_model
 from benchmark.config.load import load_config
@@ -43,6 +44,8 @@ VALUES = {
     "root": "{w}/new_demo",
     "source": "{w}/pictures",
     "table": "table5",
+    "folder": "{w}/run",
+    "to": "{w}/out",
     "pretrained": "none",
     "work_dir": "{w}/new_run",
     "data_root": "{w}/data",
@@ -233,6 +236,8 @@ def _make_checkpoints(root: Path) -> None:
     }
     for name, content in states.items():
         torch.save(content, root / f"{name}.pth")
+    (root / "text.safetensors").write_text("not a checkpoint")
+    save_file({"x": weight}, root / "meta.safetensors", metadata={"rexnet-benchmark": '{"iter": "x"}'})
     (root / "empty.pth").touch()
     (root / "text.pth").write_text("not a checkpoint")
     (root / "truncated.pth").write_bytes((root / "other.pth").read_bytes()[:-200])

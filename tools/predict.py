@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from benchmark.cli import (
+    CHECKPOINT_HELP,
     Parser,
     add_batch_size,
     add_config_changes,
@@ -22,7 +23,7 @@ def make_parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser(__doc__)
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a file of configs/")
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a .pth file of a run")
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=CHECKPOINT_HELP)
     parser.add_argument(
         "source",
         nargs="+",

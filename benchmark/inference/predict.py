@@ -26,7 +26,7 @@ from benchmark.console import track_progress
 from benchmark.data.annotations import read_annotations
 from benchmark.data.decode import UnreadableImageError, read_image
 from benchmark.files.atomic import check_folder, make_folder
-from benchmark.files.checkpoints import fill, load_weights
+from benchmark.files.checkpoints import fill, load_weights, resolve_checkpoint
 from benchmark.inference.results import NAMES, STYLES, Results
 from benchmark.inference.sources import Place, Sources, Video, find_sources
 from benchmark.models.build import build_model
@@ -129,7 +129,7 @@ def predict(
 
     Args:
         options: which config, and how to run it.
-        checkpoint: a .pth file of a run.
+        checkpoint: of a run, see ``benchmark.files.checkpoints.resolve_checkpoint``.
         source: pictures, folders, patterns, videos, numbers of cameras and addresses of streams, see
             ``benchmark.inference.sources``.
         out: folder to write to; pictures and videos keep their places below what is common to them.
@@ -189,7 +189,9 @@ def load_detector(cfg: Config, checkpoint: Path) -> "BaseDetector":
     Raises:
         UserError: not a checkpoint, one of another model, or an unknown backbone.
     """
-    state = load_weights(checkpoint)["state_dict"]  # a file that is none is an error before anything is built
+    state = load_weights(resolve_checkpoint(checkpoint))[
+        "state_dict"
+    ]  # a file that is none is an error before anything is built
     complete_model(cfg)
     register()
     detector = build_model(cfg)
