@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from backbones.errors import UserError, describe
 
+CHECKPOINT_HELP = "a .pth or .safetensors file, a published folder, or hf:ORG/NAME"
 MOST = 2**31 - 1  # of any whole number: what 32 bits hold
 _IMPORTING = "<frozen importlib._bootstrap>"  # the file of Python's own frames in an import
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -273,7 +274,7 @@ def config_parser(description: str, *, checkpoint: bool) -> Parser:
     parser = Parser(description)
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a file of configs/")
     if checkpoint:
-        parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a .pth file of a run")
+        parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=CHECKPOINT_HELP)
     parser.add_argument("--work-dir", type=Path, help="folder of the run")
     add_config_changes(parser)
     add_data_root(parser)

@@ -19,6 +19,7 @@ from typing import TextIO
 import torch
 from helpers import call_tool, result
 from PIL import Image
+from safetensors.torch import save_file
 
 from benchmark.config.complete import complete_model
 from benchmark.config.load import load_config
@@ -43,6 +44,8 @@ VALUES = {
     "root": "{w}/new_demo",
     "source": "{w}/pictures",
     "table": "table5",
+    "folder": "{w}/run",
+    "to": "{w}/out",
     "pretrained": "none",
     "work_dir": "{w}/new_run",
     "data_root": "{w}/data",
@@ -184,6 +187,10 @@ def make_world(root: Path) -> Path:
     class_folders.make_demo_data(root / "folders", **IMAGES)
     (root / "pictures").mkdir()
     Image.new("RGB", (64, 48), "red").save(root / "pictures/a.png")
+    (root / "videos").mkdir()
+    (root / "videos/text.mp4").write_text("no video")
+    (root / "videos/empty.mp4").touch()
+    os.mkfifo(root / "fifo.mp4")
     (root / "file").write_text("a file of the user's\n")
     (root / "folder").mkdir()
     (root / "folder/file").write_text("another\n")
@@ -229,6 +236,8 @@ def _make_checkpoints(root: Path) -> None:
     }
     for name, content in states.items():
         torch.save(content, root / f"{name}.pth")
+    (root / "text.safetensors").write_text("not a checkpoint")
+    save_file({"x": weight}, root / "meta.safetensors", metadata={"rexnet-benchmark": '{"iter": "x"}'})
     (root / "empty.pth").touch()
     (root / "text.pth").write_text("not a checkpoint")
     (root / "truncated.pth").write_bytes((root / "other.pth").read_bytes()[:-200])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from backbones.errors import UserError
-from benchmark.cli import Parser, add_classifier_reports, announce, config_parser, pop_options, run
+from benchmark.cli import CHECKPOINT_HELP, Parser, add_classifier_reports, announce, config_parser, pop_options, run
 
 RESAMPLES = 1_000
 
@@ -15,7 +15,7 @@ RESAMPLES = 1_000
 def make_parser() -> Parser:
     """Return the parser of the command line."""
     parser = config_parser(__doc__, checkpoint=False)
-    parser.add_argument("checkpoint", nargs="?", type=Path, metavar="CHECKPOINT", help="a .pth file of a run")
+    parser.add_argument("checkpoint", nargs="?", type=Path, metavar="CHECKPOINT", help=CHECKPOINT_HELP)
     parser.add_argument(
         "--pretrained", metavar="imagenet|FILE", help="the backbone's weights with their classifier, not a run's"
     )

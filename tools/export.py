@@ -2,7 +2,17 @@
 
 from pathlib import Path
 
-from benchmark.cli import Parser, add_config_changes, add_data_root, announce, number, pop_options, run, whole_number
+from benchmark.cli import (
+    CHECKPOINT_HELP,
+    Parser,
+    add_config_changes,
+    add_data_root,
+    announce,
+    number,
+    pop_options,
+    run,
+    whole_number,
+)
 from benchmark.inference.export.formats import FORMATS, find_export
 
 
@@ -10,7 +20,7 @@ def make_parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser(__doc__)
     parser.add_argument("config", type=Path, metavar="CONFIG", help="an ssdlite config of configs/")
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a .pth file of a run")
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=CHECKPOINT_HELP)
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help=f"its ending says the format: {', '.join(FORMATS)}"
     )

@@ -1,30 +1,34 @@
-"""A detector on pictures of the user's own: detections drawn, and written in COCO's results format."""
+"""A detector on pictures and videos of the user's own: detections drawn, and written down."""
 
-import json
+import itertools
+import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from backbones.errors import UserError
+from backbones.errors import UserError, did_you_mean
 from benchmark.cli import Options
 from benchmark.config.complete import complete_model
 from benchmark.config.load import load_options
 from benchmark.console import track_progress
 from benchmark.data.annotations import read_annotations
 from benchmark.data.decode import UnreadableImageError, read_image
-from benchmark.files.atomic import check_folder, make_folder, write_atomically
-from benchmark.files.checkpoints import fill, load_weights
+from benchmark.files.atomic import check_folder, make_folder
+from benchmark.files.checkpoints import fill, load_weights, resolve_checkpoint
+from benchmark.inference.results import NAMES, STYLES, Results
+from benchmark.inference.sources import Place, Sources, Video, find_sources
 from benchmark.models.build import build_model
 from benchmark.models.precision import autocast, check_speed
 from benchmark.tasks import TASKS, Ability
@@ -33,25 +37,41 @@ from benchmark.training.registration import register
 if TYPE_CHECKING:
     from mmdet.models import BaseDetector
 
+    from benchmark.inference.video import Frame
 
-PREDICTIONS = "predictions.json"
-IMAGES = "images.json"
 _DRAWN_SUFFIXES = (".jpg", ".jpeg", ".png")  # other pictures are drawn as PNG
+_DRAWN_VIDEO = ".mp4"
 _JPEG_QUALITY = 95
+_MOST_FRAMES = 8  # at once, unless the command line says so: whole frames wait in memory, and cameras do not wait
 _NO_CLASS = ("__background__", "N/A")  # places of torchvision's list of COCO's names that are no class
 
 
-@dataclass(frozen=True)
+@dataclass
 class Predicted:
-    """What came out: numbers of pictures and detections written, and why the other pictures were not.
+    """What came out: numbers of what was written, and why the rest was not.
 
-    Detections that are not finite are in neither of the files.
+    Attributes:
+        pictures: that were read.
+        frames: of videos, likewise.
+        detections: in both.
+        not_finite: detections that are not finite; they are in none of the files.
+        seconds: that reading, finding, drawing and writing took.
+        unreadable: pictures and videos that cannot be read, and why.
+        broken: videos that broke off, and when and why.
     """
 
-    pictures: int
-    detections: int
-    not_finite: int
-    unreadable: dict[Path, str]
+    pictures: int = 0
+    frames: int = 0
+    detections: int = 0
+    not_finite: int = 0
+    seconds: float = 0.0
+    unreadable: dict[str, str] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def per_second(self) -> float:
+        """Pictures and frames a second."""
+        return (self.pictures + self.frames) / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +92,7 @@ class Pictures(Dataset[dict[str, Any] | Unreadable]):
 
     def __init__(self, paths: Sequence[Path], pipeline: Iterable[dict]) -> None:
         self.paths = paths
-        self._transform = Compose([step for step in pipeline if step["type"] != "LoadImage"])
+        self._transform = _transform(pipeline)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -85,39 +105,41 @@ class Pictures(Dataset[dict[str, Any] | Unreadable]):
         except UnreadableImageError as error:
             cause = error.__cause__  # without advice about data sets
             return Unreadable(path, str(cause) or type(cause).__name__)
-        shape = image.shape[:2]
-        try:
-            return self._transform(
-                {"img": image, "img_path": str(path), "img_id": index + 1, "img_shape": shape, "ori_shape": shape}
-            )
-        except cv2.error as error:
-            return Unreadable(path, f"{shape[1]}x{shape[0]} pixels cannot be resized for the detector: {error.err}")
+        return _prepare(self._transform, image, path, index + 1)
 
 
 def predict(
     options: Options,
     checkpoint: Path,
-    source: Path,
+    source: Sequence[Place],
     out: Path,
     *,
     score_threshold: float,
+    style: str = "coco",
+    frames: int | None = None,
     device: str = "auto",
 ) -> Predicted:
-    """Run a checkpoint's detector on pictures; write each with its detections drawn, and two files about all.
+    """Run a checkpoint's detector on pictures and videos; write each with its detections drawn, and all detections.
 
     ``predictions.json`` holds all detections in COCO's results format, boxes in pixels of the upright picture.
-    ``images.json`` holds COCO's lists ``images`` and ``categories``, which name the files and classes meant.
+    ``images.json`` holds COCO's lists ``images``, ``categories`` and, for videos, ``videos``, which name the files,
+    frames and classes meant. In the other style ``predictions.jsonl`` has a line per picture or frame.
+
+    What was found is kept, whatever ends the work.
 
     Args:
         options: which config, and how to run it.
-        checkpoint: a .pth file of a run.
-        source: a picture, or a folder of pictures and folders.
-        out: folder to write to; pictures keep their places below the source.
+        checkpoint: of a run, see ``benchmark.files.checkpoints.resolve_checkpoint``.
+        source: pictures, folders, patterns, videos, numbers of cameras and addresses of streams, see
+            ``benchmark.inference.sources``.
+        out: folder to write to; pictures and videos keep their places below what is common to them.
         score_threshold: lowest score drawn, in 0..1.
+        style: ``coco`` or ``jsonl``.
+        frames: how many frames of each video to take; all by default.
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        UserError: whatever the user can fix; an unreadable picture is none, it is returned.
+        UserError: whatever the user can fix; an unreadable picture or a video that breaks off is none, it is returned.
     """
     cfg = load_options(options)
     if Ability.PREDICT not in TASKS[cfg.task].can:
@@ -129,35 +151,36 @@ def predict(
         raise UserError(f"--score-threshold takes a score in 0..1, found {score_threshold}.")
     if cfg.val_dataloader.batch_size < 1:
         raise UserError(f"--batch-size takes a number of pictures from 1, found {cfg.val_dataloader.batch_size}.")
+    if style not in STYLES:
+        raise UserError(f"--format takes {' or '.join(STYLES)}, found {style!r}.{did_you_mean(style, STYLES)}")
     device = check_speed(options.precision, slow_ok=options.slow_ok, device=None if device == "auto" else device)
-    _check_out(source, out)
     if options.data_root and not options.data_root.is_dir():
         raise UserError(f"Data folder not found: {options.data_root}. Leave --data-root out, or give another one.")
-    paths = find_pictures(source, leave_out=out)
-    root = source if source.is_dir() else source.parent
-    targets = _targets(paths, root, out)
+    for each in source:
+        if isinstance(each, Path) and each.exists():
+            _check_apart(each, out)
+    _check_out(out)
+    sources = find_sources(source, leave_out=out)
+    if frames and not sources.videos:
+        raise UserError("--frames is of videos, cameras and streams, and the sources have none: leave it out.")
+    targets = _targets(sources, out)
+    outcome = Predicted()
+    videos = _readable(sources, outcome)
     ids = category_ids(cfg)
     detector = load_detector(cfg, checkpoint)
     detector.to(device, memory_format=getattr(torch, cfg.get("memory_format", "contiguous_format")))
 
     names = dict(zip(ids, cfg.val_dataloader.dataset.metainfo.classes, strict=True))
-    images, detections, not_finite, unreadable = [], [], 0, {}
-    found = _detect(detector, cfg, paths, ids, partial(autocast, options.precision, device.type))
-    for picture in track_progress(found, "pictures", total=len(paths)):
-        if isinstance(picture, Unreadable):
-            unreadable[picture.path] = picture.reason
-            continue
-        image, own, broken = picture
-        not_finite += broken
-        path = paths[image["id"] - 1]
-        _draw(path, targets[path], own, names, score_threshold)
-        images.append({**image, "file_name": path.relative_to(root).as_posix()})
-        detections += own
-    categories = [{"id": category_id, "name": name} for category_id, name in names.items()]
-    make_folder(out)
-    _write_json(out / IMAGES, {"images": images, "annotations": [], "categories": categories})
-    _write_json(out / PREDICTIONS, detections)
-    return Predicted(len(images), len(detections), not_finite, unreadable)
+    finder = _Finder(detector, cfg, ids, partial(autocast, options.precision, device.type))
+    draw = partial(_drawn, names=names, threshold=score_threshold)
+    started = time.monotonic()
+    with STYLES[style](out, names, [_file_name(video, sources) for video in sources.videos]) as results:
+        _predict_pictures(finder, sources, targets, draw, results, outcome)
+        size = options.batch_size or min(_MOST_FRAMES, cfg.val_dataloader.batch_size)
+        for video in videos:
+            _predict_video(finder, video, sources, targets[video.address], draw, results, outcome, size, frames)
+    outcome.seconds = time.monotonic() - started
+    return outcome
 
 
 def load_detector(cfg: Config, checkpoint: Path) -> "BaseDetector":
@@ -166,39 +189,14 @@ def load_detector(cfg: Config, checkpoint: Path) -> "BaseDetector":
     Raises:
         UserError: not a checkpoint, one of another model, or an unknown backbone.
     """
-    state = load_weights(checkpoint)["state_dict"]  # a file that is none is an error before anything is built
+    state = load_weights(resolve_checkpoint(checkpoint))[
+        "state_dict"
+    ]  # a file that is none is an error before anything is built
     complete_model(cfg)
     register()
     detector = build_model(cfg)
     fill(detector, state, checkpoint)
     return detector.eval()
-
-
-def find_pictures(source: Path, leave_out: Path | None = None) -> list[Path]:
-    """Return the picture, or those of a folder and the folders below by name; hidden ones are left out.
-
-    Args:
-        source: a file, of any suffix, or a folder.
-        leave_out: a folder whose pictures do not count.
-
-    Raises:
-        UserError: no such place, or no pictures in it.
-    """
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise UserError(f"No such picture or folder: {source}.")
-    top, other = source.resolve(), leave_out and leave_out.resolve()
-    found = []
-    for path in source.rglob("*"):
-        relative = path.relative_to(source)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        own = other in (top / relative).parents
-        if path.suffix.lower() in IMG_EXTENSIONS and not (hidden or own or path.is_dir()):
-            found.append(path)
-    if not found:
-        raise UserError(f"No pictures in {source} and below: expected files ending in {', '.join(IMG_EXTENSIONS)}.")
-    return sorted(found)
 
 
 def category_ids(cfg: Config) -> list[int]:
@@ -227,63 +225,230 @@ def category_ids(cfg: Config) -> list[int]:
     return list(range(1, len(classes) + 1))
 
 
-def _check_out(source: Path, out: Path) -> None:
+def _check_apart(source: Path, out: Path) -> None:
     """Refuse a folder in which a picture of the user's could be overwritten."""
     folder = source if source.is_dir() else source.parent
     if folder.resolve().is_relative_to(out.resolve()):
         raise UserError(f"--out {out} holds the pictures themselves, which would be overwritten: give another folder.")
+
+
+def _check_out(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file: give a folder.")
     check_folder(out)
-    if out.is_dir() and any(out.iterdir()) and not (out / PREDICTIONS).is_file():
+    if out.is_dir() and any(out.iterdir()) and not any((out / name).is_file() for name in NAMES):
         raise UserError(
-            f"--out {out} holds files that are no earlier predictions (it has no {PREDICTIONS}), and they could be "
-            "overwritten: give a new or an empty folder."
+            f"--out {out} holds files that are no earlier predictions (it has none of {', '.join(NAMES)}), and they "
+            "could be overwritten: give a new or an empty folder."
         )
 
 
-def _targets(paths: Sequence[Path], root: Path, out: Path) -> dict[Path, Path]:
-    """Return where each picture is drawn: the same place below ``out``, with .png added if it is no JPEG or PNG."""
-    targets: dict[Path, Path] = {}
-    sources: dict[Path, Path] = {}
-    for path in paths:
-        suffix = "" if path.suffix.lower() in _DRAWN_SUFFIXES else ".png"
-        target = out / f"{path.relative_to(root)}{suffix}"
-        if target in sources:
-            raise UserError(f"{sources[target]} and {path} would both be drawn as {target}: rename one.")
-        targets[path], sources[target] = target, path
+def _targets(sources: Sources, out: Path) -> dict[Path | str, Path]:
+    """Return where each picture, by its path, and each video, by its address, is drawn.
+
+    That is the same place below ``out``, with .png added if it is no JPEG or PNG, and .mp4 if it is no such video.
+    """
+    targets: dict[Path | str, Path] = {}
+    taken: dict[Path, Path | str] = {}
+    wanted: list[tuple[Path | str, Path | str, Path]] = [
+        (path, path, _with_suffix(sources.place_of(path), _DRAWN_SUFFIXES, ".png")) for path in sources.pictures
+    ]
+    for video in sources.videos:
+        place = sources.place_of(video.path) if video.path else Path(re.sub(r"[^\w.-]+", "_", video.name))
+        wanted.append((video.address, video.name, _with_suffix(place, (_DRAWN_VIDEO,), _DRAWN_VIDEO)))
+    for key, name, place in wanted:
+        target = out / place
+        if target in taken:
+            raise UserError(f"{taken[target]} and {name} would both be drawn as {target}: rename one.")
+        targets[key], taken[target] = target, name
     return targets
 
 
-def _detect(
-    detector: "BaseDetector",
-    cfg: Config,
-    paths: Sequence[Path],
-    ids: Sequence[int],
-    precision: Callable[[], AbstractContextManager],
-) -> Iterator[tuple[dict, list[dict], int] | Unreadable]:
-    """Yield, for each picture, its id and size, its detections and how many were not finite, or why there are none."""
-    from benchmark.evaluation.coco_ap import CocoAP, to_coco
+def _with_suffix(path: Path, kept: Sequence[str], other: str) -> Path:
+    return path if path.suffix.lower() in kept else path.with_name(path.name + other)
 
-    metric = CocoAP(cfg.val_evaluator.ann_file, cfg.val_evaluator.iou_types)
-    for batch in _loader(cfg, paths):
-        yield from (item for item in batch if isinstance(item, Unreadable))
-        readable = [item for item in batch if not isinstance(item, Unreadable)]
-        if not readable:
-            continue
+
+def _readable(sources: Sources, outcome: Predicted) -> list[Video]:
+    """Return the videos that can be opened, and note the others; a camera or a stream must be there.
+
+    Raises:
+        UserError: it is not, or nothing is left.
+    """
+    if not sources.videos:
+        return []
+    from benchmark.inference.video import UnreadableVideoError, check_video
+
+    readable = []
+    for video in sources.videos:
         try:
-            with torch.no_grad(), precision():
-                samples = detector.test_step(pseudo_collate(readable))
+            check_video(video)
+        except UnreadableVideoError as error:
+            outcome.unreadable[video.name] = error.reason
+            if not video.path or len(outcome.unreadable) == len(sources.videos) + len(sources.pictures):
+                raise
+        else:
+            readable.append(video)
+    return readable
+
+
+def _file_name(video: Video, sources: Sources) -> str:
+    return sources.place_of(video.path).as_posix() if video.path else video.name
+
+
+class _Finder:
+    """A detector with its evaluation's transforms, and the categories of its labels.
+
+    Args:
+        detector: in eval mode on its device.
+        cfg: complete.
+        ids: the COCO category id of every label.
+        precision: makes the context of a forward pass.
+    """
+
+    def __init__(
+        self,
+        detector: "BaseDetector",
+        cfg: Config,
+        ids: Sequence[int],
+        precision: Callable[[], AbstractContextManager],
+    ) -> None:
+        from benchmark.evaluation.coco_ap import CocoAP
+
+        self.detector, self.cfg, self._ids, self._precision = detector, cfg, ids, precision
+        self._metric = CocoAP(cfg.val_evaluator.ann_file, cfg.val_evaluator.iou_types)
+        self.transform = _transform(cfg.val_dataloader.dataset.pipeline)
+
+    def find(self, prepared: Sequence[dict[str, Any]]) -> Iterator[tuple[dict, list[dict], int]]:
+        """Yield, for each of some prepared pictures, its id and size, its detections and how many were not finite."""
+        from benchmark.evaluation.coco_ap import to_coco
+
+        if not prepared:
+            return
+        try:
+            with torch.no_grad(), self._precision():
+                samples = self.detector.test_step(pseudo_collate(prepared))
         except torch.OutOfMemoryError as error:
             raise UserError(
-                f"{len(readable)} pictures do not fit the GPU's memory: give a smaller --batch-size."
+                f"{len(prepared)} pictures do not fit the GPU's memory: give a smaller --batch-size."
             ) from error
         for sample in samples:
             height, width = sample.ori_shape
-            metric.process({}, [sample.to_dict()])
-            record = metric.results.pop()
-            own = to_coco(record, ids)
+            self._metric.process({}, [sample.to_dict()])
+            record = self._metric.results.pop()
+            own = to_coco(record, self._ids)
             yield {"id": sample.img_id, "width": width, "height": height}, own, len(record["scores"]) - len(own)
+
+
+def _predict_pictures(
+    finder: _Finder,
+    sources: Sources,
+    targets: dict[Path | str, Path],
+    draw: Callable[[Image.Image, list[dict]], Image.Image],
+    results: Results,
+    outcome: Predicted,
+) -> None:
+    paths = sources.pictures
+    if not paths:
+        return
+    for found in track_progress(_find_in_pictures(finder, paths), "pictures", total=len(paths)):
+        if isinstance(found, Unreadable):
+            outcome.unreadable[str(found.path)] = found.reason
+            continue
+        image, own, broken = found
+        path = paths[image["id"] - 1]
+        _save(draw(Image.fromarray(read_image(str(path), "RGB")), own), targets[path])
+        results.add({**image, "file_name": sources.place_of(path).as_posix()}, own)
+        outcome.pictures, outcome.detections = outcome.pictures + 1, outcome.detections + len(own)
+        outcome.not_finite += broken
+
+
+def _find_in_pictures(finder: _Finder, paths: Sequence[Path]) -> Iterator[tuple[dict, list[dict], int] | Unreadable]:
+    for batch in _loader(finder.cfg, paths):
+        yield from (item for item in batch if isinstance(item, Unreadable))
+        yield from finder.find([item for item in batch if not isinstance(item, Unreadable)])
+
+
+def _predict_video(
+    finder: _Finder,
+    video: Video,
+    sources: Sources,
+    target: Path,
+    draw: Callable[[Image.Image, list[dict]], Image.Image],
+    results: Results,
+    outcome: Predicted,
+    size: int,
+    most: int | None,
+) -> None:
+    """Find, draw and write what is in the frames of a video; ids go on after those of what came before.
+
+    Args:
+        finder: the detector.
+        video: that can be opened.
+        sources: it is one of them.
+        target: the video to write.
+        draw: draws detections on a picture.
+        results: gets what was found.
+        outcome: likewise the numbers.
+        size: frames that the detector takes at once.
+        most: how many frames to take; all where None.
+    """
+    from benchmark.inference.video import Frames, VideoWriter
+
+    first_id = len(sources.pictures) + outcome.frames + 1
+    place = {"file_name": _file_name(video, sources), "video_id": sources.videos.index(video) + 1}
+    done, seconds = 0, 0.0
+    make_folder(target.parent)
+    with Frames(video) as frames, VideoWriter(target, frames.rate) as writer:
+        read = frames.read()
+        total = min(filter(None, (frames.total, most)), default=None)
+        for found in track_progress(
+            _find_in_frames(finder, itertools.islice(read, most), first_id, size), "frames", total=total
+        ):
+            frame, image, own, broken = found
+            drawn = draw(Image.fromarray(np.ascontiguousarray(frame.image[..., ::-1])), own)
+            writer.write(np.asarray(drawn), frame.seconds)
+            results.add({**image, **place, "frame_id": frame.number, "seconds": float(frame.seconds)}, own)
+            done, seconds = done + 1, float(frame.seconds)
+            outcome.frames, outcome.detections = outcome.frames + 1, outcome.detections + len(own)
+            outcome.not_finite += broken
+    if frames.problem:
+        outcome.broken[video.name] = f"broke off after {done} frames ({seconds:.1f} s): {frames.problem}"
+    if frames.damaged:
+        outcome.unreadable[video.name] = f"{frames.damaged} of its frames are damaged"
+
+
+def _find_in_frames(
+    finder: _Finder, frames: Iterable["Frame"], first_id: int, size: int
+) -> Iterator[tuple["Frame", dict, list[dict], int]]:
+    """Yield the frames of a video, ``size`` at a time, with what ``_Finder.find`` says of them."""
+    remaining = iter(frames)
+    while batch := list(itertools.islice(remaining, size)):
+        prepared = [
+            _prepare(finder.transform, frame.image, Path(f"frame {frame.number}"), first_id + frame.number)
+            for frame in batch
+        ]
+        for item in prepared:
+            if isinstance(item, Unreadable):  # all frames are of one size
+                raise UserError(f"The video's frames cannot be used: {item.reason}.")
+        found = finder.find([item for item in prepared if not isinstance(item, Unreadable)])
+        for frame, (image, own, broken) in zip(batch, found, strict=True):
+            yield frame, image, own, broken
+
+
+def _transform(pipeline: Iterable[dict]) -> Compose:
+    """Return an evaluation's transforms without the one that reads the file."""
+    return Compose([step for step in pipeline if step["type"] != "LoadImage"])
+
+
+def _prepare(transform: Compose, image: np.ndarray, path: Path, image_id: int) -> dict[str, Any] | Unreadable:
+    """Return a sample of a picture (H, W, 3; uint8, BGR), or what is wrong with it."""
+    shape = image.shape[:2]
+    try:
+        return transform(
+            {"img": image, "img_path": str(path), "img_id": image_id, "img_shape": shape, "ori_shape": shape}
+        )
+    except cv2.error as error:
+        return Unreadable(path, f"{shape[1]}x{shape[0]} pixels cannot be resized for the detector: {error.err}")
 
 
 def _loader(cfg: Config, paths: Sequence[Path]) -> DataLoader:
@@ -302,16 +467,15 @@ def _one_thread(worker: int) -> None:
     cv2.setNumThreads(0)  # the processes share the cores
 
 
-def _draw(path: Path, target: Path, detections: list[dict], names: dict[int, str], threshold: float) -> None:
+def _drawn(image: Image.Image, detections: list[dict], names: dict[int, str], threshold: float) -> Image.Image:
     from benchmark.evaluation.pictures import draw_on
 
-    drawn = draw_on(Image.fromarray(read_image(str(path), "RGB")), detections, names, threshold)
+    return draw_on(image, detections, names, threshold)
+
+
+def _save(drawn: Image.Image, target: Path) -> None:
     try:
         make_folder(target.parent)
         drawn.save(target, quality=_JPEG_QUALITY)
     except OSError as error:
         raise UserError(f"Could not write {target}: {error}.") from error
-
-
-def _write_json(path: Path, content: Any) -> None:
-    write_atomically(path, lambda temporary: temporary.write_text(json.dumps(content)))

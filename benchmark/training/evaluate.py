@@ -34,7 +34,7 @@ def evaluate(
     Args:
         options: what to run, and how; without a work_dir the result goes into ``eval_<checkpoint>`` beside the
             checkpoint, for it never replaces that of the training.
-        checkpoint: a .pth file of a run, or None.
+        checkpoint: of a run, see ``benchmark.files.checkpoints.resolve_checkpoint``, or None.
         tool: the calling tool; a config that another tool is for is refused.
         pretrained: weights of the backbone in place of a checkpoint: ``imagenet`` or a file.
         out: file for what the figures were counted from: detections in COCO's results format, or the confusion matrix.
@@ -64,7 +64,7 @@ def evaluate(
         return finish(
             runner,
             plan,
-            _training_of(checkpoint, plan) if checkpoint else None,
+            _training_of(plan.checkpoint, plan) if plan.checkpoint else None,
             precision=plan.precision,
             out=out,
             pictures=pictures,

@@ -22,7 +22,8 @@ from benchmark.config.identity import config_sha256, flatten, identity
 from benchmark.config.load import config_name, load_options
 from benchmark.config.overrides import check_arguments
 from benchmark.files.atomic import check_folder, make_folder, remove_leftovers
-from benchmark.files.checkpoints import check_fit, load_checkpoint, load_weights, newest_intact
+from benchmark.files.checkpoints import check_fit, load_checkpoint, load_weights, newest_intact, resolve_checkpoint
+from benchmark.files.hub import is_address
 from benchmark.files.ownership import owned
 from benchmark.files.run_folder import (
     EVALUATION,
@@ -37,6 +38,7 @@ from benchmark.files.run_folder import (
     list_checkpoints,
     run_files,
     set_aside,
+    slug,
 )
 from benchmark.models.build import build_skeleton, check_model_type
 from benchmark.models.compiled import check_compilable
@@ -160,14 +162,14 @@ def plan_evaluation(options: Options, checkpoint: Path | None, *, tool: str, pre
     if TASKS[cfg.task].tool != tool:
         raise UserError(f"{options.config} is a {cfg.task} config: evaluate it with tools/{TASKS[cfg.task].tool}.")
     # A file that is none is an error before anything is built, or made.
+    given, checkpoint = checkpoint, checkpoint and resolve_checkpoint(checkpoint)
     weights = load_weights(checkpoint) if checkpoint else {}
-    work_dir = options.work_dir or (
-        evaluation_folder(checkpoint) if checkpoint else Path("work_dirs") / f"{config_name(cfg)}_pretrained"
-    )
+    work_dir = options.work_dir or _evaluation_folder(cfg, given, checkpoint)
     check_folder(work_dir)
-    if checkpoint:
+    if given and checkpoint:
         iteration = weights.get("meta", {}).get("iter")
-        record = CheckpointRecord(file=checkpoint.name, sha256=file_sha256(checkpoint), iteration=iteration)
+        name = str(given) if is_address(given) else checkpoint.name
+        record = CheckpointRecord(file=name, sha256=file_sha256(checkpoint), iteration=iteration)
     else:
         record = _pretrained_record(cfg)
     _check_place(work_dir, cfg, record)
@@ -187,6 +189,13 @@ def plan_evaluation(options: Options, checkpoint: Path | None, *, tool: str, pre
         checkpoint=checkpoint,
         evaluates=record,
     )
+
+
+def _evaluation_folder(cfg: Config, given: Path | None, checkpoint: Path | None) -> Path:
+    """Return where an evaluation goes: beside its checkpoint, but never into the hub's cache."""
+    if given is None or checkpoint is None:
+        return Path("work_dirs") / f"{config_name(cfg)}_pretrained"
+    return Path("work_dirs") / f"{EVALUATION}{slug(str(given))}" if is_address(given) else evaluation_folder(checkpoint)
 
 
 def check_unused(work_dir: Path, *, overwrite: bool) -> None:

@@ -25,7 +25,8 @@ from benchmark.inference.export import onnx as module
 from benchmark.inference.export.checked import TOLERANCE, DecodedSSDLite, compare, select
 from benchmark.inference.export.formats import FORMATS, Format, find_export
 from benchmark.inference.export.onnx import append_nms, export, session, to_onnx
-from benchmark.inference.predict import Pictures, find_pictures
+from benchmark.inference.predict import Pictures
+from benchmark.inference.sources import find_pictures
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,8 @@ from benchmark.config.complete import complete_model
 from benchmark.config.load import load_config
 from benchmark.config.names import CONFIGS
 from benchmark.data.annotations import read_annotations
-from benchmark.inference.predict import Pictures, category_ids, find_pictures, load_detector, predict
+from benchmark.inference.predict import Pictures, category_ids, load_detector, predict
+from benchmark.inference.sources import find_pictures
 from benchmark.training.evaluate import evaluate
 
 pytestmark = pytest.mark.slow
@@ -68,7 +69,7 @@ def compare_with_evaluation(config: Path, checkpoint: Path, tool: str, root: Pat
     evaluate(
         Options(**{**vars(common), "work_dir": tmp_path / "run"}), checkpoint, tool=tool, out=tmp_path / "eval.json"
     )
-    found = predict(common, checkpoint, root / "val2017", tmp_path / "out", score_threshold=0.3)
+    found = predict(common, checkpoint, [root / "val2017"], tmp_path / "out", score_threshold=0.3)
     truth = read_annotations(root / "annotations" / "instances_val2017.json")
     own = read_annotations(tmp_path / "out" / "images.json")  # COCO's layout
     assert own["categories"] == [{"id": c["id"], "name": c["name"]} for c in truth["categories"]]
@@ -170,7 +171,7 @@ def test_a_second_run_writes_over_the_first_and_leaves_it_out(demo_data, save_de
     checkpoint = save_detector(demo_config(SSDLITE), tmp_path / "x.pth")
     options = Options(SSDLITE, cfg_options=TAME, demo=True, data_root=tmp_path)
     for threshold, changed in ((1.0, False), (0.0, True)):
-        found = predict(options, checkpoint, folder, out, score_threshold=threshold)
+        found = predict(options, checkpoint, [folder], out, score_threshold=threshold)
         assert (found.pictures, found.unreadable) == (1, {})
         assert found.detections == len(json.loads((out / "predictions.json").read_text())) > 0
         same = np.array_equal(np.asarray(Image.open(out / "a.png")), np.asarray(Image.open(folder / "a.png")))
@@ -217,7 +218,7 @@ def test_a_checkpoint_of_another_model_is_refused(save_detector, tmp_path):
         ("ssdlite_rexnet_x1.0", "album", ".", {}, "holds the pictures themselves"),
         ("ssdlite_rexnet_x1.0", "album", "other", {}, "no earlier predictions"),
         ("ssdlite_rexnet_x1.0", "album", "album/a.png", {}, "is a file"),
-        ("ssdlite_rexnet_x1.0", "other", "out", {}, r"No pictures in .*\.jpg"),
+        ("ssdlite_rexnet_x1.0", "other", "out", {}, r"No pictures or videos in .*\.jpg"),
         ("ssdlite_rexnet_x1.0", "absent", "out", {}, "No such picture"),
         ("ssdlite_rexnet_x1.0", "twins", "out", {}, r"would both be drawn as .*a\.tif\.png"),
         ("ssdlite_rexnet_x1.0", "album", "out", {"score_threshold": 30}, r"in 0\.\.1, found 30"),
@@ -232,5 +233,5 @@ def test_mistakes_are_named_before_a_model_is_built(config, source, out, changes
     options = Options(CONFIGS / f"{config}.py", batch_size=changes.get("batch_size"))
     threshold = changes.get("score_threshold", 0.3)
     with pytest.raises(UserError, match=message):
-        predict(options, tmp_path / "x.pth", tmp_path / source, tmp_path / out, score_threshold=threshold)
+        predict(options, tmp_path / "x.pth", [tmp_path / source], tmp_path / out, score_threshold=threshold)
     assert not (tmp_path / "out").exists()

@@ -51,6 +51,6 @@ def test_so_are_a_prediction_and_a_measurement(without_bf16, demo_data, tmp_path
     options = Options(CONFIGS / "ssdlite_rexnet_x1.0.py", demo=True, precision="bf16")
     with pytest.raises(UserError, match=r"no instructions for bf16.*--slow-ok"):
         predict(
-            options, tmp_path / "none.pth", demo_data / "val2017", tmp_path / "out", score_threshold=0.3, device="cpu"
+            options, tmp_path / "none.pth", [demo_data / "val2017"], tmp_path / "out", score_threshold=0.3, device="cpu"
         )
     assert not (tmp_path / "out").exists()

@@ -88,6 +88,7 @@ NUMBERS = [
     Row("runs in a file", "file", {"folders": "{w}/file", "run": ()}),
     *number("tolerance", "nan", "-1"),
     *number("score_threshold", "2", "nan"),
+    *number("frames", "0", "-1", "x"),
     *number("train_images", "0", HUGE),
     *number("val_images", "0"),
     Row("workers -1", "num_workers", overrides=("val_dataloader.num_workers=-1", "train_dataloader.num_workers=-1")),
@@ -143,6 +144,7 @@ NAMES = [
     Row("unknown metric", "box_APP", {"metric": "box_APP"}),
     Row("unknown column", "macss", {"sort": "macss"}),
     Row("unknown format", "--format", {"format": "docx"}),
+    Row("unknown style", "--format", {"style": "docx"}),
 ]
 OUTPUTS = [
     *(
@@ -211,6 +213,20 @@ FILES = [
         for ANNOTATIONS in ("{w}/data/annotations/instances_val2017.json",)
         for name in DETECTIONS
     ),
+    Row("address of nothing", "hf:ORG/NAME", {"checkpoint": "hf:nobody"}),
+    Row("safetensors that are none", "text.safetensors", {"checkpoint": "{w}/text.safetensors"}),
+    Row("safetensors with other meta", "meta.iter", {"checkpoint": "{w}/meta.safetensors"}),
+    Row("published folder without weights", "folder", {"checkpoint": "{w}/folder"}),
+    Row("publish nothing", "absent", {"folder": "{w}/absent"}),
+    Row("publish a file", "{w}/file", {"folder": "{w}/file"}),
+    Row("publish weights that are gone", "which weights", {"folder": "{w}/run"}),
+    Row("publish over others", "{w}/folder", {"to": "{w}/folder"}),
+    Row("publish onto a file", "{w}/file", {"to": "{w}/file"}),
+    Row("publish below a file", "{w}/file", {"to": "{w}/file/x"}),
+    Row("publish in /proc", "/proc", {"to": "/proc/nowhere/x"}),
+    Row("publish at no address", "hf:ORG/NAME", {"to": "hf:x"}),
+    Row("a private folder", "--private", {"private": ()}),
+    Row("an unknown licence", "--licence", {"licence": "My own!"}),
     Row("annotations absent", "absent.json", {"annotations": "{w}/absent.json"}),
     Row("annotations a folder", "folder", {"annotations": "{w}/folder"}),
     Row("annotations another file", "{w}/file", {"annotations": "{w}/file"}),
@@ -222,6 +238,14 @@ FILES = [
     Row("times in a pipe", "latency_cpu.json", {"folders": "{w}/fifo_times", "out": None}, tools=("summarize",)),
     Row("pictures absent", "absent", {"source": "{w}/absent"}),
     Row("pictures none", "folder", {"source": "{w}/folder"}),
+    Row("pictures of no pattern", "*.jpg", {"source": "{w}/folder/*.jpg"}),
+    *(Row(f"video {name}", name, {"source": f"{{w}}/{name}"}) for name in ("videos/text.mp4", "fifo.mp4", "videos")),
+    Row("camera absent", "camera 99", {"source": "99"}),
+    Row("stream of nobody", "rtsp://127.0.0.1:9/x", {"source": "rtsp://user:word@127.0.0.1:9/x"}),
+    Row("stream of an unknown kind", "foo://host", {"source": "foo://host/x"}),
+    Row("stream of no address", "http://...", {"source": "http://[x"}),
+    Row("stream with a line break", "control characters", {"source": "rtsp://a/\nb"}),
+    Row("frames of pictures", "--frames", {"frames": "3"}),
     Row("data a file", "{w}/file", {"data_root": "{w}/file"}, tools=[tool for tool in TOOLS if tool != "reproduce"]),
 ]
 LONG = "a" * 300

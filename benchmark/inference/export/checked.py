@@ -18,7 +18,8 @@ from benchmark.cli import Options
 from benchmark.config.load import load_options
 from benchmark.console import track_progress
 from benchmark.files.atomic import check_file, make_folder, write_atomically
-from benchmark.inference.predict import Pictures, Unreadable, find_pictures, load_detector
+from benchmark.inference.predict import Pictures, Unreadable, load_detector
+from benchmark.inference.sources import find_pictures
 from benchmark.tasks import TASKS, Ability
 
 if TYPE_CHECKING:
