@@ -66,7 +66,7 @@ def run_files(folder: Path) -> list[Path]:
     damaged = sorted(folder.glob(f"iter_*.pth{DAMAGED}"))
     named = (path for name in RUN_NAMES if (path := folder / name).is_file())
     logged = (path for pattern in _LOGGED for path in sorted((folder / VIS_DATA).glob(pattern)))
-    drawn = (path for path in sorted((folder / PICTURES).rglob("*.png")) if _is_drawn(path))
+    drawn = (path for path in sorted((folder / PICTURES).rglob("*.png")) if is_drawn(path))
     return [*list_checkpoints(folder), *damaged, *named, *logged, *drawn]
 
 
@@ -85,7 +85,8 @@ def remove_run(folder: Path, *, but: Collection[str] = ()) -> None:
             place.rmdir()
 
 
-def _is_drawn(path: Path) -> bool:
+def is_drawn(path: Path) -> bool:
+    """Tell whether a picture is one of ours."""
     with path.open("rb") as file:
         return MARK.encode() in file.read(_HEADER)
 
