@@ -35,6 +35,10 @@ LOCK = ".lock"
 FINAL_LOCK = ".final.lock"
 POINT = "best.json"  # in FINAL: what it is trained with
 
+# A series of runs.
+SERIES = "series.json"
+LOGS = "logs"  # what each of its runs printed
+
 # An experiment.
 ARTEFACT = "artefact.json"
 EXPERIMENT = "experiment.json"  # its config, by which it is resumed
