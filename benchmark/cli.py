@@ -239,7 +239,9 @@ def number(low: float, high: float) -> Callable[[str], float]:
 def add_config_choices(parser: argparse.ArgumentParser) -> None:
     """Add the options that complete a template."""
     parser.add_argument("--backbone", metavar="NAME", help="of the catalogue, or timm:NAME (default: the config's)")
-    parser.add_argument("--dataset", metavar="NAME", help="of a template (default: its own)")
+    parser.add_argument(
+        "--dataset", metavar="NAME|DIR", help="of a template, or the folder of your own data (default: its own)"
+    )
 
 
 def add_config_changes(parser: argparse.ArgumentParser) -> None:
@@ -318,6 +320,21 @@ def _add_bootstrap(parser: argparse.ArgumentParser, resamples: int) -> None:
         metavar="N",
         help="95%% intervals from so many draws of the images",
     )
+
+
+def add_training_part(parser: argparse.ArgumentParser) -> None:
+    """Add the options for a part of the training pictures."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--fraction", type=number(1e-9, 1), metavar="F", help="train on this share of the pictures, stratified"
+    )
+    group.add_argument("--images", type=whole_number(1), metavar="N", help="train on so many pictures, stratified")
+
+
+def pop_part(args: dict[str, Any]) -> dict[str, Any] | None:
+    """Take the part of the training pictures out of parsed arguments, as ``benchmark.data.subsets`` has it."""
+    part = {key: value for key in ("fraction", "images") if (value := args.pop(key)) is not None}
+    return part or None
 
 
 def pop_options(args: dict[str, Any]) -> Options:

@@ -50,6 +50,8 @@ VALUES = {
     "work_dir": "{w}/new_run",
     "data_root": "{w}/data",
     "backbone": SMALL,
+    "backbones": SMALL,
+    "budget": "1",
 }
 CONFIG_OF = {  # else SSDLite
     "eval_segmentation": "mask_rcnn",
@@ -113,6 +115,8 @@ def command_line(
         chosen["table"] = VALUES["table"]
     if tool == "experiment":
         chosen |= {"quick": (), "data_root": None}  # it takes small data then
+    if tool == "bench":
+        chosen |= {"dataset": "{w}/data", "data_root": None, "pretrained": "none"}  # the demo's classes are not COCO's
     if tool == "export":
         chosen["out"] = "{w}/out.onnx"  # its ending says the format
     if "demo" in actions:
@@ -124,7 +128,7 @@ def command_line(
     if {"checkpoint", "pretrained"} <= actions.keys():  # one of them
         chosen["checkpoint" if "pretrained" in changes else "pretrained"] = None
     if "cfg_options" in actions:
-        counts = (f"{key}={value}" for key, value in IMAGES.items())
+        counts = (f"{key}={value}" for key, value in IMAGES.items() if "demo" in actions)
         random = () if "pretrained" in actions else (RANDOM,)
         chosen["cfg_options"] = (*random, *OVERRIDES, *counts, *overrides)
     given = {name: value for name, value in {**chosen, **changes}.items() if value is not None}

@@ -10,7 +10,11 @@ def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("a", type=Path, metavar="RESULT_A", help="a run's folder, or its result.json")
     parser.add_argument("b", type=Path, metavar="RESULT_B", help="likewise")
-    parser.add_argument("--annotations", type=Path, metavar="FILE", help="default: what A's config.py names")
+    annotations = parser.add_mutually_exclusive_group()
+    annotations.add_argument("--annotations", type=Path, metavar="FILE", help="default: what A's config.py names")
+    annotations.add_argument(
+        "--dataset", type=Path, metavar="DIR", help="folder of your own data that both were run on"
+    )
     parser.add_argument(
         "--resamples", type=whole_number(FEWEST_RESAMPLES), default=1000, metavar="N", help="draws of the images"
     )
@@ -29,19 +33,23 @@ def main() -> None:
 
     from tabulate import tabulate
 
-    from benchmark.evaluation.compare import NOTE, compare_runs, comparison_rows
+    from benchmark.data.own.convert import prepare
+    from benchmark.evaluation.compare import NOTE, compare_runs, comparison_rows, training_notes
 
-    as_json = args.pop("json")
+    as_json, own = args.pop("json"), args.pop("dataset")
+    if own:
+        args["annotations"] = prepare(own).annotations("val")
+    notes = training_notes(args["a"], args["b"])
     differences = compare_runs(args.pop("a"), args.pop("b"), **args)
     if as_json:
-        records = {
+        records: dict[str, object] = {
             name: difference and {**dataclasses.asdict(difference), "decision": difference.decision}
             for name, difference in differences.items()
         }
-        print(json.dumps(records, indent=2))
+        print(json.dumps({**records, **({"notes": notes} if notes else {})}, indent=2))
     else:
         table = tabulate(comparison_rows(differences), headers="keys", tablefmt="github", disable_numparse=True)
-        print(f"{table}\n\n{NOTE}")
+        print("\n\n".join([table, *notes, NOTE]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Train a config, evaluate it, and write work_dirs/<run>/result.json."""
 
-from benchmark.cli import Parser, config_parser, pop_options, run, whole_number
+from benchmark.cli import Parser, add_training_part, config_parser, pop_options, pop_part, run, whole_number
 
 
 def make_parser() -> Parser:
@@ -39,6 +39,7 @@ def make_parser() -> Parser:
         help="the backbone by torch.compile; for images of one size",
     )
     parser.add_argument("--seed", type=whole_number(0), default=0)
+    add_training_part(parser)
     parser.add_argument(
         "--pictures", type=whole_number(0), default=0, metavar="N", help="draw detections on N validation pictures"
     )
@@ -59,7 +60,7 @@ def main() -> None:
     from benchmark.records.figures import format_figures
     from benchmark.training.train import train
 
-    result = train(pop_options(args), **args)
+    result = train(pop_options(args), subset=pop_part(args), **args)
     if is_main():
         print(format_figures(result.metrics, result.intervals))
 

@@ -53,7 +53,10 @@ def on_dataset(path: Path, own: str | None, dataset: str) -> Path:
     if dataset in known:
         return DATA / f"{path.stem}_{dataset}.py"
     takes = ", ".join([own] if own else known)
-    raise UserError(f"--dataset {dataset}: {path} takes only {takes}.{did_you_mean(dataset, known)}")
+    raise UserError(
+        f"--dataset {dataset}: no such folder, and of named data sets {path} takes only {takes}."
+        f"{did_you_mean(dataset, known)}"
+    )
 
 
 def list_datasets(path: Path) -> list[str]:

@@ -11,7 +11,17 @@ from backbones.errors import UserError
 from benchmark.config.complete import DATALOADERS, pipeline_steps
 from benchmark.config.names import CONFIGS
 from benchmark.config.sources import read
+from benchmark.data.layouts import OWN
+from benchmark.data.own.convert import PICTURES, USED, OwnData
+from benchmark.files.run_folder import slug
 from benchmark.tasks import TASKS
+
+# What a user's data hold, and which templates are for it.
+_KINDS = {
+    "detector": ("pictures with boxes", "configs/ssdlite.py say"),
+    "classifier": ("pictures with one class each", "configs/finetune.py say"),
+}
+_PARTS = {"train": "trainval", "val": "test"}  # what is trained on and evaluated, as a classifier's splits are called
 
 
 def demo_overlay(task: str) -> Path:
@@ -33,6 +43,43 @@ def lay_demo(cfg: Config, changes: Mapping[str, Any]) -> None:
             step.scale = cfg.demo.scale
         if "augment" in step:
             step.augment = cfg.demo.augment
+
+
+def lay_own(cfg: Config, own: OwnData) -> None:
+    """Lay a user's own data and their classes over a config.
+
+    Raises:
+        UserError: a detector's config and pictures without boxes, or the other way round.
+    """
+    kind = TASKS[cfg.task].kind
+    if own.kind != kind:
+        found, fitting = _KINDS[own.kind]
+        raise UserError(
+            f"{own.folder} holds {found} ({own.layout}), and {cfg.filename} is of a {kind}: give a template for it, "
+            f"{fitting}."
+        )
+    cfg.data_root, cfg.dataset, cfg.dataset_name = str(own.cache), OWN, own.name
+    cfg.val_images = None  # there is no official number
+    cfg.own_data = ConfigDict(layout=own.layout, validation=own.validation, seed=own.seed)
+    for name, split in zip(DATALOADERS, USED, strict=True):
+        dataset = cfg[name].dataset
+        if kind == "detector":
+            dataset.update(ann_file=f"{split}.json", data_prefix=ConfigDict(img=f"{PICTURES}/"))
+            dataset.metainfo = ConfigDict(classes=own.classes)
+        else:
+            dataset.update(name=OWN, split=_PARTS[split])
+    if kind == "classifier" and "model" in cfg:
+        cfg.model.num_classes = len(own.classes)
+    for head in _with_num_classes(cfg.get("model", {})):
+        head.num_classes = len(own.classes)
+
+
+def own_name(name: str, cfg: Config, own: OwnData) -> str:
+    """Return the name of a run on a user's own data: the template's, the data set's, the backbone's."""
+    template = cfg.get("template")
+    if template and name.startswith(f"{template}_"):
+        return f"{template}_{slug(own.name)}{name.removeprefix(template)}"
+    return f"{slug(own.name)}_{name}"
 
 
 def set_steps(cfg: Config, steps: int) -> None:

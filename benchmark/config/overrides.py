@@ -17,7 +17,7 @@ STRUCTURES = frozenset(
     (
         *("model", "train_dataloader", "val_dataloader", "val_evaluator", "train_cfg", "val_cfg"),
         *("optim_wrapper", "param_scheduler", "auto_scale_lr", "default_hooks", "custom_hooks", "log_processor"),
-        *("visualizer", "env_cfg", "randomness", "custom_imports", "model_wrapper_cfg", "demo", "sweep"),
+        *("visualizer", "env_cfg", "randomness", "custom_imports", "model_wrapper_cfg", "demo", "own_data", "sweep"),
         *("test_dataloader", "test_evaluator", "test_cfg"),  # for MMDetection's own clients
     )
 )
@@ -40,7 +40,9 @@ _ELSEWHERE = {
     "task": "give another CONFIG",
     "name": "a run is named after its config and its backbone",
     "dataset": "give --dataset NAME",
+    "own_data": "give --dataset DIR",
     "demo": "give --demo",
+    "train_dataloader.dataset.subset": "give --fraction F or --images N",
     "seed": "give --seed N",
     "randomness.seed": "give --seed N",
     "precision": "give --precision",

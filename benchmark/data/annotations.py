@@ -12,7 +12,7 @@ import orjson
 
 from backbones.errors import UserError
 
-REMEDY = "Give --data-root DIR or set DATA_ROOT to where the data lie; --demo needs none."
+REMEDY = "Give --data-root DIR or set DATA_ROOT to where the data lie, --dataset DIR for your own; --demo needs none."
 LARGEST = 1e6  # px, of a number in a box; where it is larger or not finite the box is none
 SECTIONS = ("images", "categories", "annotations")
 _SHOWN = 3

@@ -4,7 +4,7 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from torchvision import datasets
 
 from backbones.errors import UserError
 from benchmark.data.imagenet import ImageNet, real_labels
-from benchmark.data.layouts import HELD_OUT, Layout, check_layout, find_layout
+from benchmark.data.layouts import HELD_OUT, OWN, Layout, check_layout, find_layout
+from benchmark.data.own.listed import ListedPictures
 from benchmark.data.unreadable import TrainingSamples
 
 VAL_SHARE = 0.2  # of trainval, where there is no official division
@@ -36,6 +37,7 @@ _READERS: Mapping[str, Callable[[Path, str], datasets.VisionDataset]] = {
     "flowers102": lambda root, split: _Flowers102(root, split, loader=str),
     "imagefolder": lambda root, split: datasets.ImageFolder(str(root / split), loader=str),
     "imagenet": ImageNet,
+    OWN: ListedPictures,
 }
 
 
@@ -48,16 +50,21 @@ class Split:
         samples: each picture's path and label.
         partial: whether it is smaller than the official one.
         real: all labels that each picture has been found to show, in the order of ``samples``; empty unless asked for.
+        digests: hash of each picture's file by its path, where the data set knows them.
     """
 
     classes: tuple[str, ...]
     samples: tuple[tuple[str, int], ...]
     partial: bool
     real: tuple[tuple[int, ...], ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def sha256(self, root: Path) -> str:
         """Return the hash of the list of pictures, as they lie below ``root``, and their classes."""
-        lines = [f"{Path(path).relative_to(root)} {self.classes[label]}" for path, label in self.samples]
+        lines = [
+            f"{Path(path).relative_to(root)} {self.classes[label]}{self.digests.get(path, '')}"
+            for path, label in self.samples
+        ]
         return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
@@ -98,7 +105,10 @@ def read_split(
     if split != official:
         samples = stratified(samples)[split]
     shown = real_labels(Path(real), [path for path, _ in samples]) if real else []
-    return Split(classes, tuple(samples), partial, tuple(map(tuple, shown)))
+    digests: dict[str, str] = {}
+    for part in parts if name == OWN else ():
+        digests |= {path: digest for (path, _), digest in zip(part.samples, part.digests, strict=True)}
+    return Split(classes, tuple(samples), partial, tuple(map(tuple, shown)), digests)
 
 
 def stratified(samples: list[tuple[str, int]]) -> dict[str, list[tuple[str, int]]]:

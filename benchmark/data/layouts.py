@@ -119,12 +119,27 @@ LAYOUTS = {
 }
 
 
+OWN = "own"  # the name of a user's own data, once they are converted
+_OWN = Layout(
+    title="Own data",
+    folder=".",
+    files=("train.json", "val.json"),
+    classes=None,
+    images={},
+    parts={"trainval": ("train",), "test": ("val",)},
+    metric="top1",
+    obtain="Give --dataset and the data set's folder again, which makes them anew.",
+)
+
+
 def find_layout(name: str) -> Layout:
     """Return the row of a data set.
 
     Raises:
         UserError: unknown name.
     """
+    if name == OWN:
+        return _OWN
     if name not in LAYOUTS:
         raise UserError(f"Unknown data set {name!r}.{did_you_mean(name, LAYOUTS)} Known: {', '.join(LAYOUTS)}.")
     return LAYOUTS[name]
@@ -146,7 +161,7 @@ def check_layout(name: str, root: Path) -> None:
             f"({len(missing)} of {len(layout.files)} are).{_hint(layout, root)} With ROOT for {root.absolute()}: "
             f"{layout.obtain} Give --data-root DIR or set DATA_ROOT if it lies elsewhere."
         )
-    if layout.classes is None:
+    if name != OWN and layout.classes is None:
         _check_class_folders(folder)
 
 

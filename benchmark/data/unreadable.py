@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from backbones.errors import UserError
 from benchmark.console import listed
 from benchmark.data.decode import UnreadableImageError
+from benchmark.data.subsets import SEED, check_part, part_size, stratified_order
 from benchmark.seeding import seeded
 
 _IN_A_ROW = 20  # chosen at random: by chance in a data set of which half is unreadable, one time in a million
@@ -29,10 +30,41 @@ class TrainingSamples(BaseDataset):
 
     In training a picture that cannot be decoded is named, counted and replaced. In evaluation (``test_mode``) the
     metrics leave it out: they know it by the name in ``unreadable`` of its sample, whose content is another picture's.
+
+    Args:
+        subset: the part of the usable pictures that is taken, see ``benchmark.data.subsets``; all by default.
+        kwargs: of the data set.
+
+    Attributes:
+        subset_of: how many usable pictures the part is of; None where there is no part.
     """
 
     _skipped = 0
     _readable: int | None = None  # the index of a picture that has stood in for another one
+
+    def __init__(self, *, subset: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        self.subset = subset
+        self.subset_of: int | None = None
+        if subset:
+            check_part(subset)
+        super().__init__(**kwargs)
+
+    @property
+    def subset_seed(self) -> int | None:
+        """The seed of the part."""
+        return self.subset.get("seed", SEED) if self.subset else None
+
+    def filter_data(self) -> list[dict[str, Any]]:
+        """Return the pictures that can be used, or the part of them that is asked for."""
+        kept: list[dict[str, Any]] = super().filter_data()
+        if not self.subset:
+            return kept
+        self.subset_of = len(kept)
+        root = self.data_prefix.get("img") or self.data_root
+        names = [os.path.relpath(sample["img_path"], root) for sample in kept]
+        order = stratified_order(names, [_classes_of(sample) for sample in kept], self.subset_seed or 0)
+        chosen = set(order[: part_size(self.subset, len(kept))])
+        return [sample for place, sample in enumerate(kept) if place in chosen]
 
     def __getitem__(self, idx: int | tuple[int, int]) -> Any:
         """Return a sample by its index or, for training, by ``SampleStream``'s (index, seed).
@@ -98,3 +130,10 @@ class TrainingSamples(BaseDataset):
             sample["data_samples"].set_metainfo({"img_id": own.get("img_id", own["sample_idx"]), "unreadable": name})
             return sample
         raise UserError(f"None of the {len(self)} pictures can be read. The last: {problem}")
+
+
+def _classes_of(sample: Mapping[str, Any]) -> Collection[int]:
+    """Return the labels of a classified picture or of one with objects; regions to ignore show none."""
+    if "gt_label" in sample:
+        return {sample["gt_label"]}
+    return {entry["bbox_label"] for entry in sample["instances"] if not entry["ignore_flag"]}

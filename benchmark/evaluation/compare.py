@@ -92,6 +92,14 @@ def compare_runs(
     return differences
 
 
+def training_notes(a: Path, b: Path) -> list[str]:
+    """Return what two runs were trained on, where it is a part of the pictures or a different number of them."""
+    trainings = [_read_run(path).result.training for path in (a, b)]
+    parts = [training.part if training else "unknown images" for training in trainings]
+    whole = all(training is None or training.subset_of is None for training in trainings)
+    return [] if whole else [f"A was trained on {parts[0]}, B on {parts[1]}."]
+
+
 def comparison_rows(differences: dict[str, Difference | None]) -> list[dict[str, str]]:
     """Return one printable row per figure."""
     return [

@@ -15,8 +15,8 @@ from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks, make
 from benchmark.files.atomic import make_folder
 from benchmark.files.run_folder import MARK
 
-_FONT = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
-_GRID_SIDE = 320  # px
+FONT = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
+GRID_SIDE = 320  # px
 _SIDE_PER_LINE, _SIDE_PER_LETTER = 400, 50  # lines and letters grow with large pictures
 
 
@@ -28,7 +28,9 @@ def class_colours(count: int) -> list[tuple[int, int, int]]:
     return [(red, green, blue) for red, green, blue in (255 * colours).round().astype(int).tolist()]
 
 
-def draw_on(image: Image.Image, detections: Iterable[dict], names: dict[int, str], threshold: float) -> Image.Image:
+def draw_on(
+    image: Image.Image, detections: Iterable[dict], names: dict[int, str], threshold: float, *, scores: bool = True
+) -> Image.Image:
     """Draw the detections of one picture, with masks where they have them, that score at least ``threshold``.
 
     Args:
@@ -36,6 +38,7 @@ def draw_on(image: Image.Image, detections: Iterable[dict], names: dict[int, str
         detections: in COCO's results format.
         names: class name by category id.
         threshold: lowest score drawn, in 0..1.
+        scores: whether they are written beside the classes.
     """
     kept = sorted((d for d in detections if d["score"] >= threshold), key=lambda d: d["score"])
     if not kept:
@@ -52,10 +55,10 @@ def draw_on(image: Image.Image, detections: Iterable[dict], names: dict[int, str
     drawn = draw_bounding_boxes(
         picture,
         boxes,
-        labels=[f"{names[d['category_id']]} {100 * d['score']:.0f}%" for d in kept],
+        labels=[names[d["category_id"]] + (f" {100 * d['score']:.0f}%" if scores else "") for d in kept],
         colors=[colours[d["category_id"]] for d in kept],
         width=max(2, side // _SIDE_PER_LINE),
-        font=_FONT,
+        font=FONT,
         font_size=max(13, side // _SIDE_PER_LETTER),
         fill_labels=True,
     )
@@ -75,8 +78,8 @@ def contact_sheet(pictures: Sequence[Image.Image], columns: int = 4) -> Image.Im
     squares = []
     for picture in pictures:
         fitted = picture.copy()
-        fitted.thumbnail((_GRID_SIDE, _GRID_SIDE))
-        square = Image.new("RGB", (_GRID_SIDE, _GRID_SIDE), "white")
-        square.paste(fitted, ((_GRID_SIDE - fitted.width) // 2, (_GRID_SIDE - fitted.height) // 2))
+        fitted.thumbnail((GRID_SIDE, GRID_SIDE))
+        square = Image.new("RGB", (GRID_SIDE, GRID_SIDE), "white")
+        square.paste(fitted, ((GRID_SIDE - fitted.width) // 2, (GRID_SIDE - fitted.height) // 2))
         squares.append(pil_to_tensor(square))
     return to_pil_image(make_grid(squares, nrow=min(columns, len(squares)), padding=6, pad_value=255))

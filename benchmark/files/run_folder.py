@@ -37,6 +37,10 @@ LOCK = ".lock"
 FINAL_LOCK = ".final.lock"
 POINT = "best.json"  # in FINAL: what it is trained with
 
+# A series of runs.
+SERIES = "series.json"
+LOGS = "logs"  # what each of its runs printed
+
 # An experiment.
 ARTEFACT = "artefact.json"
 EXPERIMENT = "experiment.json"  # its config, by which it is resumed
@@ -68,7 +72,7 @@ def run_files(folder: Path) -> list[Path]:
     damaged = sorted(folder.glob(f"iter_*.pth{DAMAGED}"))
     named = (path for name in RUN_NAMES if (path := folder / name).is_file())
     logged = (path for pattern in _LOGGED for path in sorted((folder / VIS_DATA).glob(pattern)))
-    drawn = (path for path in sorted((folder / PICTURES).rglob("*.png")) if _is_drawn(path))
+    drawn = (path for path in sorted((folder / PICTURES).rglob("*.png")) if is_drawn(path))
     return [*list_checkpoints(folder), *damaged, *named, *logged, *drawn]
 
 
@@ -87,7 +91,8 @@ def remove_run(folder: Path, *, but: Collection[str] = ()) -> None:
             place.rmdir()
 
 
-def _is_drawn(path: Path) -> bool:
+def is_drawn(path: Path) -> bool:
+    """Tell whether a picture is one of ours."""
     with path.open("rb") as file:
         return MARK.encode() in file.read(_HEADER)
 

@@ -4,14 +4,17 @@ Imports no MMDetection, and for COCO no torch, unless a check needs them.
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from backbones.errors import UserError
 from benchmark.config.complete import DATALOADERS, complete_model
+from benchmark.console import SHOWN
+from benchmark.data.own.convert import USED, OwnData, read_converted
 from benchmark.preflight.files import check_overlap
-from benchmark.preflight.rows import Row, table_row
+from benchmark.preflight.rows import Outcome, Row, found_row, printable, table_row
 from benchmark.preflight.run import RUN, check_disk, check_learning_rate, check_weights
 from benchmark.preflight.splits import Depth, Split, Use, check_split
 
@@ -38,6 +41,7 @@ class Preflight:
 
     def rows(self) -> Iterator[Row]:
         """Check one thing after another."""
+        yield from self._own_findings()
         for name in self._loaders:
             split = yield from check_split(self._cfg[name].dataset, self._use(name), self._depth)
             if split:
@@ -49,6 +53,22 @@ class Preflight:
         names_a_backbone = "name" in self._cfg.get("model", {}).get("backbone", {})  # else the config is of data alone
         if names_a_backbone and "train_dataloader" in self._loaders:
             yield from self._check_training()
+
+    def _own_findings(self) -> Iterator[Row]:
+        """Say what was found when a user's own data were read, of the splits that are used and of the whole."""
+        if "own_data" not in self._cfg:
+            return
+        own = read_converted(Path(self._cfg.data_root))
+        used = {split for split, loader in zip(USED, DATALOADERS, strict=True) if loader in self._loaders}
+        yield Row(RUN, "layout", "ok", None, (_describe_own(own),))
+        for finding in own.findings:
+            if finding.split in used or finding.split not in USED:
+                outcome = Outcome(finding.status, finding.advice)
+                examples = map(printable, finding.examples)
+                named = len(finding.examples)
+                yield found_row(
+                    finding.split, finding.check, outcome, own.folder, finding.count, examples, max(named, SHOWN)
+                )
 
     def _use(self, loader: str) -> Use:
         dataset = self._cfg[loader].dataset
@@ -105,6 +125,12 @@ def check_data(cfg: Config, loaders: Sequence[str] = DATALOADERS) -> Preflight:
         if row.status == "warning":
             preflight.warnings.append(row.message)
     return preflight
+
+
+def _describe_own(own: OwnData) -> str:
+    counts = ", ".join(f"{count} {split}" for split, count in own.images.items())
+    drawn = f"drawn, seed {own.seed}" if own.validation == "drawn" else own.validation
+    return f"{own.layout}; {len(own.classes)} classes; {counts} (evaluated: {drawn})"
 
 
 def _numbers_of_classes(cfg: Config) -> Iterator[tuple[str, int]]:

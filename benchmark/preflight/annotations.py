@@ -137,7 +137,8 @@ class Annotations:
         """Name an entry."""
         entry = self.entries[section][place]
         if section == "annotations":
-            return f"annotation {entry['id']} of image {entry['image_id']}: bbox {printable(entry['bbox'])}"
+            source = f" ({printable(entry['source'])})" if "source" in entry else ""
+            return f"annotation {entry['id']} of image {entry['image_id']}{source}: bbox {printable(entry['bbox'])}"
         return f"{entry['id']} {printable(entry.get('file_name') or entry.get('name'))}"
 
     def repeated(self, section: str, key: str) -> list[int]:

@@ -1,6 +1,6 @@
 """One split of a data set: is it there, whole, and what the config takes it for?"""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import zip_longest
@@ -47,10 +47,17 @@ class Use:
 
 @dataclass(frozen=True)
 class Split:
-    """What a split holds that can be used; ``sha256`` is of its annotations, as its data set has it."""
+    """What a split holds.
+
+    Attributes:
+        images: number of images.
+        usable: how many of them can be trained on, or evaluated.
+        sha256: of its annotations, as its data set has it.
+    """
 
     name: str
     images: int
+    usable: int
     classes: tuple[str, ...]
     pictures: Pictures
     sha256: str
@@ -84,14 +91,14 @@ def _check_coco(dataset: ConfigDict, use: Use, depth: Depth) -> Rows:
     classes = tuple(dataset.metainfo.classes)
     yield from check_annotations(found, name, path, training=use.training)
     yield _check_classes(name, path, found.column("categories", "name"), classes)
-    if use.masks or depth > Depth.QUICK:
+    if use.masks or (depth > Depth.QUICK and any(found.column("annotations", "segmentation"))):
         yield from check_masks(found, name, path, needed=use.masks)
-    yield from _check_images(name, path, found, use, dataset.get("filter_cfg") or {})
+    usable = yield from _check_images(name, path, found, use, dataset.get("filter_cfg") or {})
     names, sizes = found.column("images", "file_name"), list(map(tuple, found.sizes.tolist()))
     del found  # millions of numbers
     by_name = dict(zip(names, sizes, strict=True))
     pictures = yield from _check_files(name, folder, list(by_name), use, depth, by_name)
-    return Split(name, len(names), classes, pictures, file_sha256(path))
+    return Split(name, len(names), usable, classes, pictures, file_sha256(path))
 
 
 def _check_fine_grained(dataset: ConfigDict, use: Use, depth: Depth) -> Rows:
@@ -109,7 +116,7 @@ def _check_fine_grained(dataset: ConfigDict, use: Use, depth: Depth) -> Rows:
         yield _partial(name, root, len(found.samples))
     names = [str(Path(path).relative_to(root)) for path, _ in found.samples]
     pictures = yield from _check_files(name, root, names, use, depth)
-    return Split(name, len(names), found.classes, pictures, found.sha256(root))
+    return Split(name, len(names), len(names), found.classes, pictures, found.sha256(root))
 
 
 _CHECKS: Mapping[str, Callable[[ConfigDict, Use, Depth], Rows]] = {
@@ -139,8 +146,10 @@ def _check_classes(split: str, path: Path, found: Sequence[str], expected: Seque
     return Row(split, check, "error", count, tuple(differences), message)
 
 
-def _check_images(split: str, path: Path, found: Annotations, use: Use, filter_cfg: Mapping[str, Any]) -> Iterator[Row]:
-    """Count the images, and those that MMDetection's filter leaves to train on."""
+def _check_images(
+    split: str, path: Path, found: Annotations, use: Use, filter_cfg: Mapping[str, Any]
+) -> Generator[Row, None, int]:
+    """Count the images, and those that MMDetection's filter leaves to train on, which are returned."""
     images, smallest = len(found.sizes), filter_cfg.get("min_size", 0)
     with_objects = np.bincount(found.image[found.image >= 0], minlength=images) > 0
     large = found.sizes.min(axis=1) >= smallest
@@ -158,6 +167,7 @@ def _check_images(split: str, path: Path, found: Annotations, use: Use, filter_c
     yield _content(split, path, text, int(used.sum()))
     if use.images not in (None, images):
         yield _partial(split, path, images, use.images)
+    return int(used.sum())
 
 
 def _content(split: str, where: Path, text: str, usable: int) -> Row:

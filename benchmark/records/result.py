@@ -24,6 +24,20 @@ class ConfigRecord(Strict):
     sha256: str
 
 
+class OwnDataRecord(Strict):
+    """How a user's own data were read.
+
+    Attributes:
+        layout: as it was recognised.
+        validation: which of its splits is evaluated; ``drawn`` where it has none, and pictures were drawn for it.
+        seed: of the pictures drawn.
+    """
+
+    layout: str
+    validation: str
+    seed: int | None
+
+
 class DataRecord(Strict):
     """On what the figures were measured.
 
@@ -33,6 +47,7 @@ class DataRecord(Strict):
         images: how many there were to evaluate, without the unreadable ones.
         partial: fewer images than the official split.
         unreadable: names of the pictures that could not be read and were left out.
+        own: of a user's own data.
     """
 
     name: str
@@ -42,6 +57,7 @@ class DataRecord(Strict):
     demo: bool = False
     partial: bool = False
     unreadable: tuple[str, ...] = ()
+    own: OwnDataRecord | None = None
 
 
 class CostRecord(Strict):
@@ -65,6 +81,9 @@ class TrainingRecord(Strict):
         peak_memory: in bytes on one device.
         unreadable_images: how often a corrupt picture was skipped.
         partial: on fewer images than the official split.
+        images: number of images trained on, the usable ones.
+        subset_of: how many usable ones there were where a part was trained on (--fraction, --images); else None.
+        subset_seed: what that part was drawn with.
     """
 
     iterations: int
@@ -80,6 +99,16 @@ class TrainingRecord(Strict):
     peak_memory: int | None = None
     unreadable_images: int = 0
     partial: bool = False
+    images: int | None = None
+    subset_of: int | None = None
+    subset_seed: int | None = None
+
+    @property
+    def part(self) -> str:
+        """What was trained on, in words: ``40 of 400 images``."""
+        if self.subset_of is None:
+            return "all images" if self.images is None else f"all {self.images} images"
+        return f"{self.images} of {self.subset_of} images"
 
 
 class CheckpointRecord(Strict):

@@ -14,7 +14,7 @@ from benchmark.data.decode import read_image
 from benchmark.files.atomic import make_folder
 from benchmark.files.run_folder import DRAWN, PICTURES, SHEET
 from benchmark.measuring.memory import peak_memory
-from benchmark.records.result import ConfigRecord, CostRecord, DataRecord, Result, TrainingRecord
+from benchmark.records.result import ConfigRecord, CostRecord, DataRecord, OwnDataRecord, Result, TrainingRecord
 from benchmark.training.hooks import CostHook
 from benchmark.training.plan import Plan
 from benchmark.training.processes import is_main
@@ -66,6 +66,7 @@ def finish(
             demo=bool(cfg.get("demo")),
             partial=is_partial(dataset, cfg.get("val_images")),
             unreadable=metric.unreadable,
+            own=OwnDataRecord(**cfg.own_data) if "own_data" in cfg else None,
         ),
         metrics=cost.metrics,
         intervals=metric.intervals(bootstrap) if bootstrap and is_main() else {},

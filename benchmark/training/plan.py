@@ -21,6 +21,7 @@ from benchmark.config.complete import DATALOADERS, complete_model
 from benchmark.config.identity import config_sha256, flatten, identity
 from benchmark.config.load import config_name, load_options
 from benchmark.config.overrides import check_arguments
+from benchmark.data.subsets import describe_part, part_size
 from benchmark.files.atomic import check_folder, make_folder, remove_leftovers
 from benchmark.files.checkpoints import check_fit, load_checkpoint, load_weights, newest_intact, resolve_checkpoint
 from benchmark.files.hub import is_address
@@ -90,6 +91,7 @@ def plan_training(
     *,
     pretrained: str | None = None,
     steps: int | None = None,
+    subset: Mapping[str, Any] | None = None,
     seed: int = 0,
     resume: bool | Literal["auto"] = False,
     resume_anyway: bool = False,
@@ -104,7 +106,7 @@ def plan_training(
     Raises:
         UserError: whatever the user can fix.
     """
-    cfg = load_options(options, pretrained=pretrained, steps=steps)
+    cfg = load_options(options, pretrained=pretrained, steps=steps, subset=subset)
     if pictures and TASKS[cfg.task].kind != "detector":
         raise UserError(f"--pictures draws detections, and {options.config} is a {cfg.task} config: leave it out.")
     if compiled:
@@ -115,7 +117,8 @@ def plan_training(
     cfg.setdefault("randomness", {})["seed"] = seed
     saving = {key: value for key, value in (("interval", save_interval), ("keep", keep)) if value is not None}
     cfg.default_hooks.checkpoint.update(saving)
-    work_dir = options.work_dir or Path("work_dirs") / (config_name(cfg) + ("_demo" if options.demo else ""))
+    demo = "_demo" if options.demo else ""
+    work_dir = options.work_dir or Path("work_dirs") / (config_name(cfg) + describe_part(subset) + demo)
     automatic = resume == "auto" or is_restart()
     checkpoint, skipped = newest_intact(work_dir) if automatic or resume or resume_anyway else (None, [])
     if not (automatic or checkpoint) and (resume or resume_anyway):
@@ -126,6 +129,8 @@ def plan_training(
     if is_main() and checkpoint is None:
         check_unused(work_dir, overwrite=replaces)
     found = prepare_data(cfg, options, DATALOADERS)
+    if found and subset:
+        part_size(subset, found.splits["train_dataloader"].usable)
     cfg.optim_wrapper.type, cfg.optim_wrapper.precision = "AutocastOptimWrapper", options.precision
     complexity = _complete(cfg, options, work_dir)
     if checkpoint is None:

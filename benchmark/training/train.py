@@ -23,6 +23,7 @@ def train(
     *,
     pretrained: str | None = None,
     steps: int | None = None,
+    subset: Mapping[str, Any] | None = None,
     seed: int = 0,
     resume: bool | Literal["auto"] = False,
     resume_anyway: bool = False,
@@ -39,6 +40,7 @@ def train(
         options: what to run, and how.
         pretrained: weights for the backbone in place of the config's; ``none`` for random ones.
         steps: length of the training in iterations, in place of the config's.
+        subset: part of the training pictures, see ``benchmark.data.subsets``; all by default.
         seed: of all random numbers.
         resume: continue from the newest intact checkpoint of the run's folder; ``auto`` begins where there is none, as
             torchrun's restarts do by themselves.
@@ -57,6 +59,7 @@ def train(
         options,
         pretrained=pretrained,
         steps=steps,
+        subset=subset,
         seed=seed,
         resume=resume,
         resume_anyway=resume_anyway,
@@ -118,6 +121,9 @@ def _training_record(runner: "BenchmarkRunner", plan: Plan) -> TrainingRecord:
         peak_memory=hub.get_info("train_peak_memory"),
         unreadable_images=_sum(hub.get_info("unreadable_images")),
         partial=is_partial(loader.dataset),
+        images=len(loader.dataset),
+        subset_of=loader.dataset.subset_of,
+        subset_seed=loader.dataset.subset_seed,
     )
 
 

@@ -376,7 +376,7 @@ def test_times_are_measured_once_and_shared_rows_with_table_5(tmp_path, timing):
 
 def found(images: int) -> SimpleNamespace:
     """What a check of the data returns."""
-    return SimpleNamespace(splits={"val_dataloader": Split("val", images, (), None, "0" * 64)})
+    return SimpleNamespace(splits={"val_dataloader": Split("val", images, images, (), None, "0" * 64)})
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,6 +72,10 @@ NUMBERS = [
     *number("threads", "0", "100000"),
     *number("steps", "0", "-1", "nan"),
     *number("trials", "0"),
+    *number("budget", "0", "x"),
+    *number("seeds", "0"),
+    *number("workers", "0"),
+    Row("a backbone that is none", "rexnet_x1.0", {"backbones": "rexnet_1.0"}),
     *number("keep", "0"),
     *number("runs", "0"),
     *number("opset", "7"),
@@ -246,7 +250,13 @@ FILES = [
     Row("stream of no address", "http://...", {"source": "http://[x"}),
     Row("stream with a line break", "control characters", {"source": "rtsp://a/\nb"}),
     Row("frames of pictures", "--frames", {"frames": "3"}),
-    Row("data a file", "{w}/file", {"data_root": "{w}/file"}, tools=[tool for tool in TOOLS if tool != "reproduce"]),
+    Row(
+        "data a file",
+        "{w}/file",
+        {"data_root": "{w}/file"},
+        tools=[tool for tool in TOOLS if tool not in ("reproduce", "bench")],
+    ),
+    Row("own data a file", "{w}/file", {"dataset": "{w}/file"}, tools=("bench", "train", "check_data")),
 ]
 LONG = "a" * 300
 PATHS = [
@@ -318,8 +328,10 @@ TABLE = [*PATHS, *STRUCTURES, *VALUES, *NOTHING, *RATES, *NUMBERS, *NAMES, *OUTP
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory) -> Path:
-    return make_world(tmp_path_factory.mktemp("world"))
+def world(tmp_path_factory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield make_world(tmp_path_factory.mktemp("world"))
 
 
 SLOW = {("export", "--out is /dev/full")}  # the whole work comes first

@@ -311,6 +311,8 @@ def _marks_of(result: Result) -> tuple[str, ...]:
         (data.unreadable, f"without {len(data.unreadable)} unreadable pictures"),
         (result.other_weights, result.other_weights),
         (training and training.partial, "trained on a part"),
+        (training and training.subset_of, f"trained on {training.part}" if training else None),
+        (data.own and data.own.validation == "drawn", "validation images drawn"),
         (training and training.unreadable_images, "unreadable pictures skipped"),
         (provenance.git_dirty, "changed code"),
         (provenance.precision != "fp32", f"evaluated in {provenance.precision}"),

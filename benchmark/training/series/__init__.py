@@ -1,0 +1,1 @@
+"""A series: one recipe on several backbones and seeds, planned, timed, run one after another, and resumed."""

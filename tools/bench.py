@@ -1,0 +1,78 @@
+"""Train one recipe on several backbones and seeds: a plan with its time first, then every run, then the leaderboard.
+
+Interrupted at any moment and started again it continues; finished runs are not run again, and one that fails is listed
+and does not stop the others.
+"""
+
+import sys
+from pathlib import Path
+
+from benchmark.cli import (
+    Parser,
+    add_batch_size,
+    add_data_root,
+    add_training_part,
+    announce,
+    pop_part,
+    run,
+    whole_number,
+)
+
+
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = Parser(__doc__)
+    parser.add_argument("--template", default="ssdlite", metavar="NAME|CONFIG", help="of configs/, or a config")
+    parser.add_argument("--dataset", metavar="NAME|DIR", help="of the template, or the folder of your own data")
+    parser.add_argument("--backbones", required=True, metavar="A,B,C", help="of the catalogue, or timm:NAME")
+    parser.add_argument("--budget", type=whole_number(1), required=True, metavar="N", help="iterations of each run")
+    parser.add_argument("--seeds", type=whole_number(1, 1000), default=3, metavar="K", help="runs a backbone")
+    parser.add_argument("--work-dir", type=Path, required=True, help="folder of the series")
+    parser.add_argument(
+        "--workers", type=whole_number(1, 4096), default=1, metavar="N", help="runs at a time, one a GPU"
+    )
+    parser.add_argument("--pretrained", metavar="imagenet|none", help="the backbones' weights (default: the config's)")
+    add_training_part(parser)
+    add_batch_size(parser)
+    add_data_root(parser)
+    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change the config"
+    )
+    parser.add_argument("--plan-only", action="store_true", help="print the plan and its time, and train nothing")
+    return parser
+
+
+def main() -> None:
+    """Read the arguments, plan, run, and print the leaderboard."""
+    args = make_parser().parse_args()
+    announce("Planning", aside=False)
+
+    from benchmark.reporting.leaderboard import find_runs, make_report, render
+    from benchmark.training.series.plan import jobs, plan_series
+    from benchmark.training.series.run import check_workers, describe, failures, run_series, time_steps
+
+    check_workers(args.workers)
+    named = args.template.endswith(".py")
+    recipe = {
+        "template": args.template if named else f"configs/{args.template}.py",
+        "data_root": str(args.data_root) if args.data_root else None,
+        "steps": args.budget,
+        "subset": pop_part(vars(args)),
+        "cfg_options": tuple(args.cfg_options),
+        **{key: getattr(args, key) for key in ("dataset", "batch_size", "pretrained", "precision")},
+    }
+    backbones = [name.strip() for name in args.backbones.split(",") if name.strip()]
+    series = plan_series(recipe, backbones, args.seeds, args.work_dir)
+    if args.plan_only:
+        print(describe(time_steps(series, args.work_dir), jobs(series, args.work_dir), args.workers))
+        return
+    outcome = run_series(series, args.work_dir, workers=args.workers, say=lambda text: print(text, flush=True))
+    print(render(make_report(find_runs([args.work_dir])), "markdown"), end="")
+    for line in failures(outcome):
+        print(line, file=sys.stderr)
+    sys.exit(1 if outcome.failed else 0)
+
+
+if __name__ == "__main__":
+    run(main)
