@@ -165,7 +165,7 @@ CONFIG: dict[str, Any] = {
     "test": 10_000,
     "scenes": [400, 300],
 }
-SMALL: dict[str, Any] = {"seeds": [0, 1, 2, 3, 4], "epochs": 8, "train": 320, "test": 600, "batch_size": 16}
+SMALL: dict[str, Any] = {"epochs": 8, "train": 320, "test": 600, "batch_size": 16}
 QUICK: dict[str, Any] = {
     "variants": [FULL, "no SE", "no skip", "ReLU6 only"],
     "seeds": [0, 1],

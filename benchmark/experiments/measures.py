@@ -70,7 +70,8 @@ def feature_measures(features: np.ndarray) -> dict[str, float]:
 def log_synflow(net: nn.Module, shape: tuple[int, ...]) -> float:
     """Return the natural logarithm of SynFlow (Tanaka et al., NeurIPS 2020): sum of w dR/dw over all parameters.
 
-    R is the sum of the outputs for an input of ones, of the network in eval mode with the parameters' absolute values.
+    R is the sum of the outputs for an input of ones, of the network in eval mode with its parameters' absolute values
+    and without the bound of ReLU6, at which nothing would pass on.
 
     Args:
         net: with the weights it has, which stay as they are.
@@ -79,6 +80,9 @@ def log_synflow(net: nn.Module, shape: tuple[int, ...]) -> float:
     linear = copy.deepcopy(net).double().eval()
     for parameter in linear.parameters():
         parameter.data.abs_()
+    for module in linear.modules():
+        if isinstance(module, nn.ReLU6):
+            module.max_val = float("inf")
     device = next(linear.parameters()).device
     linear(torch.ones(shape, dtype=torch.float64, device=device)).sum().backward()
     saliency = 0.0

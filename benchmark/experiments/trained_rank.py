@@ -436,7 +436,7 @@ def _draw_spectra(panel: Axes, curves: Sequence[Series]) -> None:
         return
     draw_series(panel, curves, markevery=8)
     panel.set(xscale="log", xlabel="singular value over the largest", ylabel="cumulative share of singular values")
-    panel.legend(fontsize=6.5, loc="upper left")
+    panel.legend(fontsize=6.5, loc="lower right")
 
 
 EXPERIMENT = Experiment(

@@ -138,6 +138,15 @@ def test_synflow_by_hand():
     assert all(torch.equal(*pair) for pair in zip(before, net.parameters(), strict=True))
 
 
+def test_synflow_is_not_bounded_by_a_nonlinearity():
+    net = nn.Sequential(nn.Linear(1, 1, bias=False), nn.ReLU6(), nn.Linear(1, 1, bias=False))
+    with torch.no_grad():
+        net[0].weight.fill_(10)
+        net[2].weight.fill_(3)
+    assert measures.log_synflow(net, (1, 1)) == pytest.approx(np.log(2 * 30))
+    assert net[1](torch.tensor(9.0)) == 6  # the network itself keeps its bound
+
+
 def test_synflow_of_a_network_that_passes_nothing_on_is_none():
     net = nn.Linear(2, 1)
     with torch.no_grad():
