@@ -306,7 +306,7 @@ def _draw_points(panel: Axes, curve: Series, label: str, names: Sequence[str]) -
     backbones = list(dict.fromkeys(name.partition(" | ")[2].partition(":")[0] for name in names))
     for x, y, backbone in zip(curve.x, curve.y, backbones, strict=True):
         panel.annotate(backbone, (x, y or 0), fontsize=4.5, xytext=(2, 2), textcoords="offset points", color="#555555")
-    panel.set(xlabel=PREDICTORS[curve.name], ylabel=label, title=f"{len(curve.x)} networks", xscale="log")
+    panel.set(xlabel=PREDICTORS[curve.name], ylabel=label, title=f"{len(curve.x)} networks")
 
 
 def _draw_correlations(panel: Axes, values: Mapping[str, Figure], predictors: Sequence[str], label: str) -> None:
