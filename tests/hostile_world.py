@@ -114,7 +114,7 @@ def command_line(
     if "table" in actions and not actions["table"].option_strings:
         chosen["table"] = VALUES["table"]
     if tool == "experiment":
-        chosen |= {"quick": (), "data_root": None}  # it takes small data then
+        chosen |= {"quick": (), "data": None, "data_root": None}  # it takes small data then
     if tool == "bench":
         chosen |= {"dataset": "{w}/data", "data_root": None, "pretrained": "none"}  # the demo's classes are not COCO's
     if tool == "export":
@@ -286,6 +286,8 @@ def _make_runs(root: Path) -> None:
     os.mkfifo(root / "fifo_run/result.json")
     (root / "fifo_times").mkdir()
     os.mkfifo(root / "fifo_times/latency_cpu.json")
+    (root / "other_experiment").mkdir()
+    (root / "other_experiment/experiment.json").write_text('{"experiment": "rank", "networks": 7}')
     (root / "text_run").mkdir()
     (root / "text_run/result.json").write_text("hello")
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from benchmark.cli import Parser, announce, run
-from benchmark.experiments.table import EXPERIMENTS
+from benchmark.experiments.table import DATA, EXPERIMENTS, OFFICIAL, SMALL
 
 
 def make_parser() -> Parser:
@@ -19,9 +19,19 @@ def make_parser() -> Parser:
     )
     data = ", ".join(name for name, row in EXPERIMENTS.items() if row.takes_data)
     parser.add_argument(
-        "--data-root", type=Path, help=f"folder with CIFAR's official files, of {data} (default: small data)"
+        "--data-root", type=Path, help=f"folder with CIFAR's official files, for {data} (default: small data)"
+    )
+    parser.add_argument(
+        "--data", choices=list(DATA), help=f"what to train on (default: {SMALL}, with --data-root {OFFICIAL})"
     )
     parser.add_argument("--quick", action="store_true", help="a small form of it, under two minutes")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="another setting than its config's, epochs=3 say; given again for another one",
+    )
     parser.add_argument(
         "--claim", action="append", default=[], metavar="NAME", help="print this claim alone, with its test in full"
     )
@@ -35,9 +45,17 @@ def main() -> None:
 
     from benchmark.experiments.report import render
     from benchmark.experiments.run import run_experiment
+    from benchmark.reporting.paper.published import read_published
 
     made, folder = run_experiment(
-        args.experiment, work_dir=args.work_dir, data_root=args.data_root, quick=args.quick, claims=args.claim
+        args.experiment,
+        work_dir=args.work_dir,
+        data_root=args.data_root,
+        data=args.data,
+        quick=args.quick,
+        settings=args.set,
+        claims=args.claim,
+        published=read_published,
     )
     print(render(made, folder, args.claim))
 

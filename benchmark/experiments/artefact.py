@@ -43,7 +43,7 @@ class Figure(Strict):
 
 
 class Series(Strict):
-    """A curve: means with 95% intervals.
+    """A curve or a cloud of points: means with 95% intervals, or with the spread that ``measured`` names.
 
     Attributes:
         group: panel that it belongs to.

@@ -1,398 +1,268 @@
-"""Channel configurations of section 4: what the paper prints, counted against its own constraints.
+"""The search for channel configurations (paper, section 4, figures 2 and 4): which shapes have the best accuracies?
 
-A network is a 3x3 stem of 16 channels, inverted bottlenecks of expansion 6, a 1x1 expansion layer and a classifier, on
-CIFAR-100's 32x32 pixels. The paper prints neither the width of the expansion layer nor which blocks have stride 2. The
-width is read off the params, which no stride changes; the strides are those two that bring a row's best and worst
-configuration nearest to the multiply-adds printed for its best and worst tenth. So params are a test of the printed
-figures, and multiply-adds show that they can be met.
+Tenths of a search's models by mean accuracy over their trainings: the best, the one below the median, the worst. How
+linear a configuration is: R^2 of the line through its channels by block index. Whether "linear wins" survives its own
+seeds is asked in three ways: whether accuracy rises with linearity over all models, in each training alone; whether the
+tenths differ in linearity; and how much of the models' differences in accuracy is more than the trainings' own.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from benchmark.experiments.artefact import Artefact, Figure, Series
-from benchmark.experiments.drawing import COLOURS, new_figure
+from benchmark.experiments.channel_configs import SEARCHES, fit_line
+from benchmark.experiments.drawing import draw_series, new_figure
 from benchmark.experiments.frame import Claim, Experiment, Findings, Run
-from benchmark.records.tolerances import TOLERANCES
-from benchmark.records.verdicts import Verdict, judge
+from benchmark.experiments.searched import CONFIG as SEARCHED
+from benchmark.experiments.searched import SETTABLE, Searched, check, train_models
+from benchmark.experiments.small_data import open_source
+from benchmark.experiments.statistics import bootstrap_difference, bootstrap_interval, one_interval, spearman, written
+from benchmark.records.verdicts import Verdict, judge_all
 
-STEM, EXPANSION, CLASSES, SIDE = 16, 6, 100, 32
-_DOWNSAMPLINGS = 2
-_WORST_FIRST = (Verdict.DISAGREES, Verdict.NEAR, Verdict.AGREES)
-_ROUNDING = 0.5  # channels are whole numbers
+TENTHS = ("best tenth", "tenth below the median", "worst tenth")
+_LINEAR = 0.95  # R^2 from which a configuration is called linear
+Interval = tuple[float, float]
 
-
-@dataclass(frozen=True)
-class Row:
-    """A row of table 3.
-
-    Attributes:
-        blocks: inverted bottlenecks.
-        params: of the constraint, in millions, as printed.
-        macs: of the constraint, in millions, as printed.
-        best: channels of the best model.
-        worst: channels of the worst one, as the paper prints them.
-        worst_whole: likewise as document 003 prints them, or completed by us where it has none.
-        best_macs: mean of the best tenth, in millions, as printed.
-        worst_macs: of the worst tenth.
-    """
-
-    blocks: int
-    params: str
-    macs: str
-    best: tuple[int, ...]
-    worst: tuple[int, ...]
-    worst_whole: tuple[int, ...]
-    best_macs: str
-    worst_macs: str
-
-
-TABLE_3 = {
-    "a": Row(5, "0.2", "30", (34, 34, 45, 55, 66), (36, 36, 36, 36, 83), (36, 36, 36, 36, 83), "30", "30"),
-    "b": Row(
-        9,
-        "0.5",
-        "100",
-        (24, 33, 42, 50, 59, 68, 77, 85, 94),
-        (*(39,) * 6, 87, 158),
-        (*(39,) * 7, 87, 158),
-        "101",
-        "97",
-    ),
-    # Neither document prints nine channels: another 70 is as good as another 47.
-    "c": Row(
-        9,
-        "1.0",
-        "200",
-        (30, 45, 59, 74, 88, 103, 117, 132, 146),
-        (47, 47, *(70,) * 5, 364),
-        (47, 47, *(70,) * 6, 364),
-        "210",
-        "200",
-    ),
-    "d": Row(
-        13,
-        "3.0",
-        "300",
-        (34, 34, 34, 40, 64, 88, 112, 136, 160, 184, 208, 232, 256),
-        (*(52,) * 7, 115, 263, 263, 412),
-        (*(52,) * 9, 115, 263, 263, 412),
-        "351",
-        "351",
-    ),
+CONFIG: dict[str, Any] = {"searches": list(SEARCHES), **SEARCHED}
+SMALL: dict[str, Any] = {
+    "searches": ["a"],
+    "models": 30,
+    "trainings": 3,
+    "epochs": 8,
+    "patience": 4,
+    "batch_size": 16,
+    "train": 400,
+    "test": 600,
 }
-# Figure 4's constraints: blocks and millions of multiply-adds. A depth of 18 or 30 is three layers a block, stem,
-# expansion layer and classifier: 5 and 9 blocks.
-FIGURE_4 = tuple((blocks, macs) for blocks, column in ((5, (30, 50, 70)), (9, (100, 150, 200))) for macs in column)
+QUICK: dict[str, Any] = {
+    "searches": ["a"],
+    "models": 6,
+    "trainings": 2,
+    "epochs": 1,
+    "train": 64,
+    "test": 64,
+    "scenes": [40, 20],
+    "batch_size": 16,
+}
 
-CONFIG: dict[str, Any] = {"penultimate": [256, 512, 1024, 1280], "first_channels": [16, 24, 32, 40], "seed": 0}
-QUICK: dict[str, Any] = {}
-
+_EVERY = "in every search"
 CLAIMS = {
-    "printed_whole": Claim(
-        "Best and worst configurations have as many channels as the row has blocks.",
-        "paper, table 3; document 003",
-        "the number of printed channels is the number of blocks",
-    ),
-    "printed_rising": Claim(
-        "Channels do not fall from block to block.", "paper, equation 1", "so in all printed configurations"
-    ),
-    "printed_params": Claim(
-        "Best and worst configurations have the row's params.",
-        "paper, table 3",
-        "with one width of the expansion layer for all rows, the one that fits best, the count is the printed figure "
-        "to its digits (near: within 17%)",
-    ),
-    "printed_macs": Claim(
-        "Best and worst configurations have the multiply-adds of their tenths.",
-        "paper, table 3",
-        "with two strides a row, chosen so, the counts are within 10% of the printed means (near: within 17%)",
-    ),
-    "constraint_d": Claim(
-        "Each row's models meet its constraint of multiply-adds.",
-        "paper, table 3",
-        "the printed means of the best tenth are within 10% of the printed constraint (near: within 17%)",
-    ),
     "best_linear": Claim(
-        "The best models are linear in the block index.",
-        "paper, section 4.3",
-        "a line through the printed channels leaves at most half a channel, in every row (near: in some)",
+        "The best tenth's channels are linear in the block index.",
+        "paper, section 4.3 and figures 2 and 4",
+        f"the best tenth's mean R^2 of the line is over {_LINEAR} with its interval, {_EVERY}",
     ),
     "best_more_linear": Claim(
-        "The best models are more linear than the worst.",
+        "The best tenth is more linear than the worst.",
         "paper, section 4.3 and figure 2",
-        "the line explains more of their variance (R^2), in every row",
+        f"the difference of their mean R^2 is over 0 with its bootstrap interval over the models, {_EVERY}",
     ),
-    "figure_4_met": Claim(
-        "Linear configurations meet each of figure 4's six constraints.",
-        "paper, section 6 and figure 4",
-        "for every first width of the config a slope brings the multiply-adds within 2% of it",
+    "linear_wins": Claim(
+        "The more linear, the more accurate.",
+        "paper, section 4.3",
+        f"Spearman's correlation of R^2 with mean accuracy over all models is over 0 with its bootstrap interval, "
+        f"{_EVERY}",
+    ),
+    "linear_wins_every_seed": Claim(
+        "Linear wins whatever the seed.",
+        "control of the paper's section 4.3: a tenth chosen by accuracy is chosen by luck too",
+        f"the same correlation, with the accuracy of each training alone, is over 0 with its interval, {_EVERY}",
+    ),
+    "models_differ": Claim(
+        "The models' accuracies differ by more than their seeds.",
+        "control of the paper's table 3, whose tenths are 0.7 to 1.7 points apart",
+        "the share of the accuracies' variance that is between models and not of the seeds is over 0.5 with its "
+        f"bootstrap interval over the models, {_EVERY}",
+    ),
+    "worst_narrow": Claim(
+        "The worst models have highly reduced the input-side channels.",
+        "paper, section 4.3 (its figure 2, green)",
+        "the best tenth's mean channels in the first half of the blocks less the worst's are over 0 with the bootstrap "
+        f"interval over the models, {_EVERY}",
     ),
 }
 
 
-def count(channels: Sequence[int], strides: Sequence[int], penultimate: int) -> tuple[int, int]:
-    """Return params and multiply-adds of a network (convolutions and classifier; params with batch normalisation's).
+def linearity(channels: np.ndarray) -> np.ndarray:
+    """Return R^2 of the line through the channels of every model (model, block); 1 where all channels are equal."""
+    return np.array([fit_line(own.tolist())[2] if np.ptp(own) else 1.0 for own in channels])
 
-    Args:
-        channels: of every block's output.
-        strides: indices of the blocks with stride 2.
-        penultimate: width of the expansion layer before the pooling.
+
+def tenths(accuracy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the places of the best tenth, of the models between the best 50% and 60%, and of the worst tenth."""
+    order, share = np.argsort(-accuracy, kind="stable"), max(1, round(len(accuracy) / 10))
+    half = min(len(accuracy) // 2, len(accuracy) - share)
+    return order[:share], order[half : half + share], order[-share:]
+
+
+def between_share(accuracy: np.ndarray) -> float:
+    """Return the share of variance between models and not of the seeds, of accuracies (model, training).
+
+    The intraclass correlation of one way: 1 where seeds make no difference, 0 where models make none; it may be below.
     """
-    side, inputs = SIDE, STEM
-    params, macs = 27 * STEM + 2 * STEM, 27 * STEM * side**2
-    for index, outputs in enumerate(channels):
-        hidden = EXPANSION * inputs
-        params += hidden * (inputs + 9 + outputs) + 2 * (2 * hidden + outputs)
-        macs += hidden * inputs * side**2
-        side //= 2 if index in strides else 1
-        macs += hidden * (9 + outputs) * side**2
-        inputs = outputs
-    params += penultimate * (inputs + 2) + CLASSES * (penultimate + 1)
-    macs += penultimate * inputs * side**2 + CLASSES * penultimate
-    return params, macs
-
-
-def choose_strides(row: Row, penultimate: int) -> tuple[int, ...]:
-    """Return the blocks of stride 2 that bring best and worst configuration nearest to their printed multiply-adds."""
-
-    def error(strides: tuple[int, ...]) -> float:
-        pairs = ((row.best, row.best_macs), (row.worst_whole, row.worst_macs))
-        return sum(
-            abs(np.log(count(channels, strides, penultimate)[1] / 1e6 / float(macs))) for channels, macs in pairs
-        )
-
-    return min(combinations(range(row.blocks), _DOWNSAMPLINGS), key=error)
-
-
-def choose_penultimate(widths: Sequence[int]) -> int:
-    """Return the width of the expansion layer that brings the params of all rows nearest to the printed ones."""
-
-    def error(width: int) -> float:
-        return sum(
-            abs(np.log(count(channels, (), width)[0] / 1e6 / float(row.params)))
-            for row in TABLE_3.values()
-            for channels in (row.best, row.worst_whole)
-        )
-
-    return min(widths, key=error)
-
-
-def fit_line(channels: Sequence[int]) -> tuple[float, float, float, float]:
-    """Return slope and intercept of the line through channels by block index from 1, its R^2, and the largest residual.
-
-    The residual is of the line that makes it least (Chebyshev's), so that rounded channels of a line are within 0.5.
-    """
-    x, y = np.arange(1, len(channels) + 1), np.array(channels, float)
-    slope, intercept = np.polyfit(x, y, 1)
-    explained = 1 - ((y - slope * x - intercept) ** 2).sum() / ((y - y.mean()) ** 2).sum()
-    # Chebyshev's line is parallel to one through two of the points.
-    slopes = [(y[j] - y[i]) / (j - i) for i, j in combinations(range(len(y)), 2)]
-    residual = min(float(np.ptp(y - candidate * x)) / 2 for candidate in slopes)
-    return float(slope), float(intercept), float(explained), residual
-
-
-def linear_slope(blocks: int, first: int, macs: float, strides: Sequence[int], penultimate: int) -> float | None:
-    """Return the slope of the linear configuration from ``first`` channels that has ``macs``, None if there is none.
-
-    Multiply-adds rise with the slope, so that it is found by halving.
-    """
-    low, high = 0.0, 200.0
-    for _ in range(50):
-        slope = (low + high) / 2
-        if count(line(blocks, first, slope), strides, penultimate)[1] < macs:
-            low = slope
-        else:
-            high = slope
-    found = count(line(blocks, first, high), strides, penultimate)[1]
-    return high if abs(found / macs - 1) < 0.02 else None
-
-
-def line(blocks: int, first: int, slope: float) -> list[int]:
-    """Return the channels c_i = first + slope (i - 1), rounded."""
-    return [round(first + slope * index) for index in range(blocks)]
+    trainings = accuracy.shape[1]
+    within = float(accuracy.var(1, ddof=1).mean())
+    between = float(accuracy.mean(1).var(ddof=1)) - within / trainings
+    total = between + within
+    return between / total if total > 0 else float("nan")
 
 
 def run(run: Run) -> Findings:
-    """Count and judge; nothing is trained."""
-    config = run.config
-    penultimate = choose_penultimate(config["penultimate"])
-    strides = {name: choose_strides(row, penultimate) for name, row in TABLE_3.items()}
-    figures = [figure for name, row in TABLE_3.items() for figure in _counts(name, row, strides[name], penultimate)]
-    verdicts = {
-        **_judge_counts(figures, penultimate, strides),
-        **_judge_printed(),
-        **_judge_lines(),
-        "figure_4_met": _judge_figure_4(config, strides, penultimate),
-    }
+    """Train every search's models and judge."""
+    config, source = run.config, open_source(run)
+    found = train_models(run, source)
+    figures: list[Figure] = []
+    series: list[Series] = []
+    intervals: dict[str, list[tuple[str, float, Interval]]] = {claim: [] for claim in CLAIMS}
+    for search, own in found.items():
+        for claim, name, value, interval, count in measure(own):
+            intervals[claim].append((f"({search}) {name}", value, interval))
+            figures.append(Figure(name=f"({search}) {name}", value=value, interval=_finite(interval), n=count))
+        figures += _accuracies(search, own)
+        series += _series(search, own)
+    pictures = source.load()
+    held = f"at most {config['epochs']} epochs (stopped after {config['patience']} without a better one)"
     return Findings(
         measured=(
-            "The best and worst configurations of table 3 by block index, with the line nearest to each (dashed), "
-            f"counted on {SIDE}x{SIDE} pixels with {CLASSES} classes, stem 16, expansion 6, expansion layer "
-            f"{penultimate}, and the two strides that fit each row. Nothing is trained and nothing is random."
+            f"{config['models']} random configurations a search, each trained {config['trainings']} times for {held} "
+            f"on {len(pictures.train)} pictures of {source.title} and tested on {len(pictures.test)}. Left: mean "
+            "channels of the tenths by accuracy, bands of one sigma over a tenth's models. Right: accuracy of every "
+            "model, mean and range of its trainings, against R^2 of the line through its channels."
         ),
-        verdicts=verdicts,
+        verdicts={claim: _judge(claim, own) for claim, own in intervals.items()},
         figures=figures,
-        series=[
-            Series(
-                group=name,
-                name=label,
-                x=[float(index) for index in range(1, len(channels) + 1)],
-                y=[float(channel) for channel in channels],
-                low=[None] * len(channels),
-                high=[None] * len(channels),
-                n=1,
-            )
-            for name, row in TABLE_3.items()
-            for label, channels in (("best", row.best), ("worst", row.worst_whole))
-        ],
+        series=series,
         seeds=[config["seed"]],
+        small_data=source.small,
+        data=source.title,
     )
 
 
-def _counts(name: str, row: Row, strides: Sequence[int], penultimate: int) -> list[Figure]:
-    found = []
-    for label, channels, printed_macs in (
-        ("best", row.best, row.best_macs),
-        ("worst", row.worst_whole, row.worst_macs),
+def measure(own: Searched) -> list[tuple[str, str, float, Interval, int]]:
+    """Return what the claims hang on for one search: claim, name, value, interval, number of models."""
+    accuracy, straight, channels = own.figures["top1"], linearity(own.channels), own.channels
+    mean = accuracy.mean(1)
+    best, _, worst = tenths(mean)
+    half = channels.shape[1] // 2
+    narrow = channels[:, :half].mean(1)
+    models = len(mean)
+    found = [("best_linear", "R^2 of the best tenth", *one_interval(straight[best]), len(best))]
+    for claim, name, values in (
+        ("best_more_linear", "R^2, best less worst tenth", straight),
+        ("worst_narrow", "channels of the first half, best less worst tenth", narrow),
     ):
-        params, macs = (value / 1e6 for value in count(channels, strides, penultimate))
-        within, near = TOLERANCES["search constraint"].bounds(row.params)
-        verdict = judge(params, float(row.params), tolerance=within, near=near)
+        found.append((claim, name, *_difference(values[best], values[worst]), len(best)))
+    found.append(
+        ("linear_wins", "correlation of R^2 and accuracy", *_correlation(np.stack([straight, mean], 1)), models)
+    )
+    for training in range(accuracy.shape[1]):
+        pairs = np.stack([straight, accuracy[:, training]], 1)
+        name = f"correlation of R^2 and accuracy, training {training + 1}"
+        found.append(("linear_wins_every_seed", name, *_correlation(pairs), models))
+    if accuracy.shape[1] > 1:
+        share = between_share(accuracy), bootstrap_interval(between_share, accuracy)
+        found.append(("models_differ", "share of variance between models", *share, models))
+    return found
+
+
+def _correlation(pairs: np.ndarray) -> tuple[float, Interval]:
+    return spearman(pairs), bootstrap_interval(spearman, pairs)
+
+
+def _difference(first: np.ndarray, second: np.ndarray) -> tuple[float, Interval]:
+    """Return the difference of two means over different models with its bootstrap interval; none for one model each."""
+    value = float(first.mean() - second.mean())
+    if len(first) == 1:
+        return value, (float("nan"), float("nan"))
+    return value, bootstrap_difference(first, second)
+
+
+def _judge(claim: str, found: list[tuple[str, float, Interval]]) -> tuple[Verdict, str]:
+    text = written(found)
+    intervals = [interval for _, _, interval in found]
+    if not intervals or not np.isfinite(intervals).all():
+        return Verdict.CANNOT_TELL, f"{text or 'one training'}: too few for an interval."
+    margin = {"best_linear": _LINEAR, "models_differ": 0.5}.get(claim, 0.0)
+    return judge_all(intervals, margin), f"{text}."
+
+
+def _finite(interval: Interval) -> Interval | None:
+    return interval if np.isfinite(interval).all() else None
+
+
+def _accuracies(search: str, own: Searched) -> list[Figure]:
+    accuracy = own.figures["top1"].mean(1)
+    found = [
+        Figure(name=f"({search}) top-1, {name}", value=float(accuracy[part].mean()), n=len(part), unit="%")
+        for name, part in zip(TENTHS, tenths(accuracy), strict=True)
+    ]
+    for name, at in (("best", int(accuracy.argmax())), ("worst", int(accuracy.argmin()))):
+        channels = "-".join(map(str, own.configs[at].channels))
+        found.append(Figure(name=f"({search}) top-1, {name} model {channels}", value=float(accuracy[at]), unit="%"))
+    return found
+
+
+def _series(search: str, own: Searched) -> list[Series]:
+    accuracy, straight = own.figures["top1"], linearity(own.channels)
+    found = []
+    for name, part in zip(TENTHS, tenths(accuracy.mean(1)), strict=True):
+        mean, sigma = own.channels[part].mean(0), own.channels[part].std(0)
         found.append(
-            Figure(name=f"({name}) {label}: params", value=params, unit="M", printed=float(row.params), verdict=verdict)
-        )
-        verdict = _judge_macs(macs, float(printed_macs))
-        found.append(
-            Figure(
-                name=f"({name}) {label}: multiply-adds",
-                value=macs,
-                unit="M",
-                printed=float(printed_macs),
-                verdict=verdict,
+            Series(
+                group=search,
+                name=name,
+                x=[float(block + 1) for block in range(len(mean))],
+                y=mean.tolist(),
+                low=(mean - sigma).tolist(),
+                high=(mean + sigma).tolist(),
+                n=len(part),
             )
         )
-    return found
-
-
-def _judge_macs(found: float, printed: float) -> Verdict:
-    near = TOLERANCES["search constraint"].near_share
-    return judge(found, printed, tolerance=0.1 * printed, near=near * printed)
-
-
-def _judge_counts(
-    figures: Sequence[Figure], penultimate: int, strides: Mapping[str, Sequence[int]]
-) -> dict[str, tuple[Verdict, str]]:
-    found = {}
-    for claim, ending in (("printed_params", "params"), ("printed_macs", "multiply-adds")):
-        own = [figure for figure in figures if figure.name.endswith(ending)]
-        text = ", ".join(
-            f"{figure.name.removesuffix(f': {ending}')} {figure.value:.3g} for {figure.printed:g}" for figure in own
+    found.append(
+        Series(
+            group=f"{search} | linearity",
+            name="models",
+            x=straight.tolist(),
+            y=accuracy.mean(1).tolist(),
+            low=accuracy.min(1).tolist(),
+            high=accuracy.max(1).tolist(),
+            n=accuracy.shape[1],
         )
-        verdicts = [figure.verdict for figure in own if figure.verdict]
-        found[claim] = (min(verdicts, key=_WORST_FIRST.index), f"in millions: {text}")
-    blocks = ", ".join(f"({name}) {' and '.join(str(at + 1) for at in own)}" for name, own in strides.items())
-    verdict, text = found["printed_params"]
-    found["printed_params"] = (verdict, f"{text}; expansion layer of {penultimate}.")
-    verdict, text = found["printed_macs"]
-    found["printed_macs"] = (verdict, f"{text}; strides of 2 in blocks {blocks}.")
+    )
     return found
-
-
-def _judge_printed() -> dict[str, tuple[Verdict, str]]:
-    short = [
-        f"({name}) {len(row.worst)} of {row.blocks}" for name, row in TABLE_3.items() if len(row.worst) < row.blocks
-    ]
-    rising = all(
-        low <= high
-        for row in TABLE_3.values()
-        for channels in (row.best, row.worst, row.worst_whole)
-        for low, high in pairwise(channels)
-    )
-    means = {name: _judge_macs(float(row.best_macs), float(row.macs)) for name, row in TABLE_3.items()}
-    return {
-        "printed_whole": (
-            Verdict.DISAGREES if short else Verdict.AGREES,
-            f"worst configurations of the paper are short: {', '.join(short)}; document 003 prints (b) and (d) whole, "
-            "(c) is whole in neither.",
-        ),
-        "printed_rising": (Verdict.AGREES if rising else Verdict.DISAGREES, "all eight."),
-        "constraint_d": (
-            min(means.values(), key=_WORST_FIRST.index),
-            ", ".join(f"({name}) {row.best_macs}M for {row.macs}M" for name, row in TABLE_3.items()) + ".",
-        ),
-    }
-
-
-def _judge_lines() -> dict[str, tuple[Verdict, str]]:
-    best = {name: fit_line(row.best) for name, row in TABLE_3.items()}
-    worst = {name: fit_line(row.worst_whole) for name, row in TABLE_3.items()}
-    straight = [name for name, (_, _, _, residual) in best.items() if residual <= _ROUNDING]
-    part = Verdict.NEAR if straight else Verdict.DISAGREES
-    more = all(best[name][2] > worst[name][2] for name in TABLE_3)
-    return {
-        "best_linear": (
-            Verdict.AGREES if len(straight) == len(best) else part,
-            "largest distance from a line, in channels: "
-            + ", ".join(f"({name}) {residual:.1f}" for name, (_, _, _, residual) in best.items())
-            + "; (a) and (d) begin flat and rise in a line from the second or fourth block on.",
-        ),
-        "best_more_linear": (
-            Verdict.AGREES if more else Verdict.DISAGREES,
-            "R^2 of best and worst: "
-            + ", ".join(f"({name}) {best[name][2]:.3f} and {worst[name][2]:.3f}" for name in TABLE_3)
-            + "; two models a row, no more.",
-        ),
-    }
-
-
-def _judge_figure_4(
-    config: Mapping[str, Any], strides: Mapping[str, Sequence[int]], penultimate: int
-) -> tuple[Verdict, str]:
-    of_blocks = {TABLE_3[name].blocks: own for name, own in strides.items() if name in "ab"}
-    slopes = {
-        (blocks, macs): [
-            linear_slope(blocks, first, macs * 1e6, of_blocks[blocks], penultimate)
-            for first in config["first_channels"]
-        ]
-        for blocks, macs in FIGURE_4
-    }
-    met = [all(slope is not None for slope in own) for own in slopes.values()]
-    some = [any(slope is not None for slope in own) for own in slopes.values()]
-    text = "; ".join(
-        f"{blocks} blocks, {macs}M: {', '.join('none' if slope is None else f'{slope:.1f}' for slope in own)}"
-        for (blocks, macs), own in slopes.items()
-    )
-    verdict = Verdict.AGREES if all(met) else Verdict.NEAR if all(some) else Verdict.DISAGREES
-    return verdict, f"slopes in channels a block from {config['first_channels']} first channels: {text}."
 
 
 def draw(made: Artefact) -> Drawing:
-    """Draw the printed configurations with their lines and counts."""
-    figure, axes = new_figure(1, len(TABLE_3), width=13, height=3.2)
+    """Draw figure 2 for every search, and beside it accuracy against linearity."""
+    searches = made.config["searches"]
+    figure, axes = new_figure(len(searches), 2, width=10, height=2.9)
     values = {found.name: found for found in made.figures}
-    for panel, (name, row) in zip(axes, TABLE_3.items(), strict=True):
-        for curve, colour in zip(made.panel(name), (COLOURS[1], COLOURS[2]), strict=True):
-            channels = [int(value or 0) for value in curve.y]
-            slope, intercept, explained, _ = fit_line(channels)
-            params, macs = (values[f"({name}) {curve.name}: {key}"].value for key in ("params", "multiply-adds"))
-            label = f"{curve.name}: {params:.2f}M params, {macs:.0f}M multiply-adds, $R^2$ {explained:.2f}"
-            panel.plot(curve.x, channels, "o-", color=colour, label=label, markersize=3.5)
-            panel.plot(curve.x, [slope * x + intercept for x in curve.x], "--", color=colour, linewidth=0.8)
-        panel.set(
-            title=f"({name}) {row.blocks} blocks; printed {row.params}M, {row.macs}M",
+    for row, search in enumerate(searches):
+        left, right = axes[2 * row], axes[2 * row + 1]
+        draw_series(left, made.panel(search))
+        constraint = SEARCHES[search]
+        params = f", {constraint.params}M params" if constraint.params else ""
+        left.set(
+            title=f"({search}) {constraint.blocks} blocks, {constraint.macs:g}M multiply-adds{params}",
             xlabel="block index",
-            ylabel="output channels" if name == "a" else "",
+            ylabel="output channels",
             ylim=(0, None),
         )
-        panel.legend(fontsize=6.5, loc="upper left")
-        panel.set_ylim(top=1.25 * max(*row.best, *row.worst_whole))
+        left.legend(fontsize=7)
+        (cloud,) = made.panel(f"{search} | linearity")
+        y = np.array(cloud.y, float)
+        low, high = np.array(cloud.low, float), np.array(cloud.high, float)
+        right.errorbar(cloud.x, y, [y - low, high - y], fmt="o", markersize=3, elinewidth=0.6, color="#444444")
+        found = values[f"({search}) correlation of R^2 and accuracy"]
+        ends = f", 95% {found.interval[0]:.2f} to {found.interval[1]:.2f}" if found.interval else ""
+        right.set(
+            title=f"{len(cloud.x)} models: Spearman {found.value:.2f}{ends}",
+            xlabel="R$^2$ of the line through a model's channels",
+            ylabel="top-1 (%)",
+        )
     return figure
 
 
-EXPERIMENT = Experiment(CONFIG, QUICK, CLAIMS, run, draw)
+EXPERIMENT = Experiment(CONFIG, QUICK, CLAIMS, run, draw, check, SMALL, SETTABLE)

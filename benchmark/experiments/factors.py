@@ -9,25 +9,24 @@ effective rank, and the norm of features whose channels have unit variance over 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 from torch import nn
 
-from benchmark.experiments import measures
 from benchmark.experiments.artefact import Artefact, Figure, Series
 from benchmark.experiments.drawing import COLOURS, new_figure
 from benchmark.experiments.frame import Claim, Experiment, Findings, Run
-from benchmark.experiments.small_data import SHAPES, SIDE, check_cifar, load_pictures, make_shapes
+from benchmark.experiments.measures import feature_measures
+from benchmark.experiments.small_data import SIDE, open_source
 from benchmark.experiments.small_nets import Classifier, InvertedBottleneck, Recipe, test, train
 from benchmark.experiments.statistics import mean_interval
 from benchmark.experiments.units import Values
 from benchmark.records.verdicts import Verdict, judge_all
 from benchmark.seeding import seed_all
 
-OFFICIAL = "CIFAR-100"
+_COMPARED = "cifar100"  # the data of the printed figures
 _CLASSES = 100  # the multiply-adds are those of CIFAR-100's classifier
 
 
@@ -66,6 +65,7 @@ CONFIG: dict[str, Any] = {
     "test": 10_000,
     "scenes": [400, 200],
 }
+SMALL: dict[str, Any] = {"epochs": 6, "train": 256, "test": 600, "batch_size": 16}
 QUICK: dict[str, Any] = {"seeds": [0, 1], "epochs": 2, "train": 64, "test": 64, "scenes": [40, 20], "batch_size": 32}
 
 _STEP = "in each of the three steps the mean of the seeds rises, and its paired interval lies above 0"
@@ -108,40 +108,22 @@ def build(model: Model, classes: int) -> Classifier:
     return Classifier(inputs, blocks, outputs, classes)
 
 
-def measure(features: np.ndarray) -> dict[str, float]:
-    """Return nuclear norm, that of channels of unit variance over its bound, and effective rank of (N, channels)."""
-    values = np.linalg.svd(features, compute_uv=False)
-    deviation = features.std(0)
-    scaled = (features - features.mean(0)) / np.where(deviation > 0, deviation, 1)
-    bound = np.sqrt(scaled.size * min(scaled.shape))  # of the norm: sqrt(rank) times the Frobenius norm
-    return {
-        "nuclear": float(values.sum()),
-        "normalised": float(np.linalg.svd(scaled, compute_uv=False).sum() / bound),
-        "effective": float(measures.effective_rank(values)),
-    }
-
-
 def work(unit: Mapping[str, Any]) -> Values:
     """Train one model with one seed and return its measures, each (): see ``MEASURES``."""
-    config = unit["config"]
-    pictures = load_pictures(unit["data"], Path(unit["place"]), config["train"], config["test"])
+    config, pictures = unit["config"], unit["source"].load()
     seed_all(unit["seed"])
     net = build(MODELS[unit["model"]], pictures.classes)
     recipe = Recipe(config["epochs"], config["batch_size"], config["learning_rate"])
     train(net, pictures, recipe, unit["seed"])
     top1, features = test(net, pictures)
-    return {name: np.array(value) for name, value in {"top1": top1, **measure(features)}.items()}
+    return {name: np.array(value) for name, value in {"top1": top1, **feature_measures(features)}.items()}
 
 
 def run(run: Run) -> Findings:
     """Train every model with every seed and judge the three steps."""
-    config, data = run.config, OFFICIAL if run.data_root else SHAPES
-    if data == SHAPES:
-        scenes, held_out = config["scenes"]
-        make_shapes(run.folder, scenes, held_out, seed=0)
-    place = str(run.data_root or run.folder)
+    config, source = run.config, open_source(run)
     units = {
-        f"{at}_{seed}": {"model": at, "seed": seed, "data": data, "place": place, "config": dict(config)}
+        f"{at}_{seed}": {"model": at, "seed": seed, "source": source, "config": dict(config)}
         for at in range(len(MODELS))
         for seed in config["seeds"]
     }
@@ -152,15 +134,15 @@ def run(run: Run) -> Findings:
         for name in MEASURES
     }
     means = {name: mean_interval(own) for name, own in values.items()}
-    pictures = load_pictures(data, Path(place), config["train"], config["test"])
+    pictures = source.load()
     return Findings(
         measured=(
             f"Four models of two inverted bottlenecks, {config['epochs']} epochs on {len(pictures.train)} pictures of "
-            f"{data}, tested on {len(pictures.test)}, {pictures.classes} classes: mean of {len(config['seeds'])} seeds "
-            "(dots) with its 95% t interval."
+            f"{source.title}, tested on {len(pictures.test)}, {pictures.classes} classes: mean of "
+            f"{len(config['seeds'])} seeds (dots) with its 95% t interval."
         ),
         verdicts={claim: judge_steps(values[_MEASURE_OF[claim]]) for claim in CLAIMS},
-        figures=_figures(values, official=data == OFFICIAL),
+        figures=_figures(values, official=source.name == _COMPARED),
         series=[
             Series(
                 group=name,
@@ -174,8 +156,8 @@ def run(run: Run) -> Findings:
             for name, (mean, low, high) in means.items()
         ],
         seeds=config["seeds"],
-        small_data=data == SHAPES,
-        data=data,
+        small_data=source.small,
+        data=source.title,
     )
 
 
@@ -227,10 +209,4 @@ def draw(made: Artefact) -> Drawing:
     return figure
 
 
-def check(config: Mapping[str, Any], data_root: Path | None) -> None:
-    """Check that CIFAR-100 is whole where a folder is given."""
-    if data_root:
-        check_cifar(OFFICIAL, data_root)
-
-
-EXPERIMENT = Experiment(CONFIG, QUICK, CLAIMS, run, draw, check)
+EXPERIMENT = Experiment(CONFIG, QUICK, CLAIMS, run, draw, small=SMALL, settable=("epochs", "train", "test", "scenes"))

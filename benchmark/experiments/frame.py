@@ -23,6 +23,27 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Published:
+    """An accuracy that a document prints of a backbone, in percent.
+
+    Attributes:
+        backbone: its name.
+        figure: what was measured: ``ImageNet top-1``.
+        value: as printed.
+        config: of ``configs/`` whose network it is the accuracy of, empty for the backbone as a classifier.
+        side: of the images in pixels.
+        source: document and table.
+    """
+
+    backbone: str
+    figure: str
+    value: float
+    config: str
+    side: int
+    source: str
+
+
+@dataclass(frozen=True)
 class Run:
     """What an experiment runs with.
 
@@ -31,22 +52,34 @@ class Run:
         config: every setting, plain values.
         data_root: of official data, None for small data.
         processes: how many to work with.
+        data: name of ``DATA``, None for an experiment that takes none.
+        published: accuracies of networks, read when they are asked for.
     """
 
     folder: Path
     config: Mapping[str, Any]
     data_root: Path | None
     processes: int
+    data: str | None = None
+    published: Callable[[], Sequence[Published]] = tuple
 
-    def do(self, units: Mapping[str, Any], work: Callable[[Any], Values], *, alone: bool = False) -> dict[str, Values]:
+    def do(
+        self,
+        units: Mapping[str, Any],
+        work: Callable[[Any], Values],
+        *,
+        alone: bool = False,
+        note: Callable[[str, Values], None] = lambda name, values: None,
+    ) -> dict[str, Values]:
         """Return what ``work`` makes of every unit's argument; what earlier runs have done is not done again.
 
         Args:
             units: arguments by the unit's name, which becomes a file's.
             work: a function of a module, since it runs in other processes.
             alone: one unit after the other in this process, as times are measured.
+            note: is told of every unit that is done, those of earlier runs first.
         """
-        return do_units(self.folder, units, work, processes=0 if alone else self.processes)
+        return do_units(self.folder, units, work, processes=0 if alone else self.processes, note=note)
 
 
 @dataclass(frozen=True)
@@ -80,6 +113,8 @@ class Experiment:
         run: measures and judges.
         draw: makes the figure of an artefact, by the artefact alone.
         check: what can be wrong with a config, found before anything is written.
+        small: what a run on small data has in place of ``config``.
+        settable: keys of the config that the command line may change.
     """
 
     config: Mapping[str, Any]
@@ -87,4 +122,6 @@ class Experiment:
     claims: Mapping[str, Claim]
     run: Callable[[Run], Findings]
     draw: "Callable[[Artefact], Drawing]"
-    check: Callable[[Mapping[str, Any], Path | None], None] = field(default=lambda config, data_root: None)
+    check: Callable[[Mapping[str, Any]], None] = lambda config: None
+    small: Mapping[str, Any] = field(default_factory=dict)
+    settable: Sequence[str] = ()

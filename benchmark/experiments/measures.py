@@ -1,9 +1,14 @@
 """Measures of how many dimensions a matrix of features fills; of singular values (..., k), largest first.
 
-Each returns a number of dimensions, but for the nuclear norm, which is in the unit of the features.
+Each returns a number of dimensions, but for the nuclear norm, which is in the unit of the features. SynFlow is of a
+network.
 """
 
+import copy
+
 import numpy as np
+import torch
+from torch import nn
 
 _TINY = 1e-300
 
@@ -47,3 +52,41 @@ def stable_rank(values: np.ndarray) -> np.ndarray:
 def nuclear_norm(values: np.ndarray) -> np.ndarray:
     """Return the sum of the singular values."""
     return values.sum(-1)
+
+
+def feature_measures(features: np.ndarray) -> dict[str, float]:
+    """Return nuclear norm, that of channels of unit variance over its bound, and effective rank of (N, channels)."""
+    values = np.linalg.svd(features, compute_uv=False)
+    deviation = features.std(0)
+    scaled = (features - features.mean(0)) / np.where(deviation > 0, deviation, 1)
+    bound = np.sqrt(scaled.size * min(scaled.shape))  # of the norm: sqrt(rank) times the Frobenius norm
+    return {
+        "nuclear": float(values.sum()),
+        "normalised": float(np.linalg.svd(scaled, compute_uv=False).sum() / bound),
+        "effective": float(effective_rank(values)),
+    }
+
+
+def log_synflow(net: nn.Module, shape: tuple[int, ...]) -> float:
+    """Return the natural logarithm of SynFlow (Tanaka et al., NeurIPS 2020): sum of w dR/dw over all parameters.
+
+    R is the sum of the outputs for an input of ones, of the network in eval mode with its parameters' absolute values
+    and without the bound of ReLU6, at which nothing would pass on.
+
+    Args:
+        net: with the weights it has, which stay as they are.
+        shape: of its input.
+    """
+    linear = copy.deepcopy(net).double().eval()
+    for parameter in linear.parameters():
+        parameter.data.abs_()
+    for module in linear.modules():
+        if isinstance(module, nn.ReLU6):
+            module.max_val = float("inf")
+    device = next(linear.parameters()).device
+    linear(torch.ones(shape, dtype=torch.float64, device=device)).sum().backward()
+    saliency = 0.0
+    for parameter in linear.parameters():
+        if parameter.grad is not None:
+            saliency += float((parameter.detach() * parameter.grad).sum())
+    return float(np.log(saliency)) if saliency > 0 else float("-inf")

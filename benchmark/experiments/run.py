@@ -3,7 +3,7 @@
 import importlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from backbones.errors import UserError, did_you_mean
 from benchmark.experiments import artefact
 from benchmark.experiments.artefact import Artefact
 from benchmark.experiments.drawing import save_figure
-from benchmark.experiments.frame import Experiment, Run
-from benchmark.experiments.table import EXPERIMENTS
+from benchmark.experiments.frame import Experiment, Published, Run
+from benchmark.experiments.settings import apply_settings
+from benchmark.experiments.small_data import check_data
+from benchmark.experiments.table import DATA, EXPERIMENTS, OFFICIAL, SMALL
 from benchmark.files.atomic import check_folder, make_folder, write_atomically
 from benchmark.files.ownership import owned
 from benchmark.files.reading import read_regular
@@ -29,8 +31,11 @@ def run_experiment(
     *,
     work_dir: Path | None = None,
     data_root: Path | None = None,
+    data: str | None = None,
     quick: bool = False,
+    settings: Sequence[str] = (),
     claims: Sequence[str] = (),
+    published: Callable[[], Sequence[Published]] = tuple,
 ) -> tuple[Artefact, Path]:
     """Run an experiment, or what is left of it, and return its artefact and folder.
 
@@ -38,25 +43,29 @@ def run_experiment(
         name: of ``EXPERIMENTS``.
         work_dir: its folder, by default one of its name below ``WORK_DIRS``.
         data_root: of official data; None for small data, made or packaged.
+        data: name of ``DATA``; None for CIFAR-100 with ``data_root`` and generated shapes without.
         quick: the small form of under two minutes.
+        settings: ``key=value`` in place of the config's.
         claims: that will be asked for; checked before anything is run.
+        published: see ``Run``.
 
     Raises:
-        UserError: unknown experiment or claim, data that are not there, a folder of something else or in use.
+        UserError: unknown experiment, claim or setting, data that are not there, a folder of something else or in use.
     """
     experiment = find_experiment(name)
     check_claims(experiment, claims)
+    data = _choose_data(name, data, data_root)
+    small = experiment.small if data and not DATA[data].official else {}
+    config = plain({**experiment.config, **small, **(experiment.quick if quick else {})})
+    config = apply_settings(config, settings, experiment.settable, name)
     folder = work_dir or WORK_DIRS / (f"{name}_quick" if quick else name)
-    config = plain({**experiment.config, **(experiment.quick if quick else {})})
-    _check_folder(folder, name, config, data_root)
-    if data_root and not EXPERIMENTS[name].takes_data:
-        raise UserError(f"{name} takes no data: leave --data-root {data_root} out.")
-    experiment.check(config, data_root)
+    _check_folder(folder, _identity(name, config, data))
+    experiment.check(config)
     make_folder(folder)
     with owned(folder):
-        _settle(folder, _identity(name, config, data_root))
+        _settle(folder, _identity(name, config, data))
         load = os.getloadavg()[0]
-        findings = experiment.run(Run(folder, config, data_root, available_cores()))
+        findings = experiment.run(Run(folder, config, data_root, available_cores(), data, published))
         marks = [findings.data, "small data: no reproduction of the paper's" if findings.small_data else ""]
         made = Artefact(
             experiment=name,
@@ -130,16 +139,32 @@ def _title(name: str, quick: bool) -> str:
     return f"{title[0].upper()}{title[1:]}{', quick run' if quick else ''}"
 
 
-def _identity(name: str, config: Mapping[str, Any], data_root: Path | None) -> dict[str, Any]:
-    # The place of the data may differ between machines, whether they are official may not.
-    return {"experiment": name, "official_data": data_root is not None, **config}
+def _choose_data(name: str, data: str | None, data_root: Path | None) -> str | None:
+    """Return the name of an experiment's data, checked; None for one that takes none."""
+    given = f"--data-root {data_root}" if data_root else f"--data {data}" if data else None
+    if not EXPERIMENTS[name].takes_data:
+        if given:
+            raise UserError(f"{name} takes no data: leave {given} out.")
+        return None
+    chosen = data or (OFFICIAL if data_root else SMALL)
+    if DATA[chosen].official and data_root is None:
+        raise UserError(f"{DATA[chosen].title} is read from its official files: give their folder with --data-root.")
+    if data_root and not DATA[chosen].official:
+        raise UserError(f"{DATA[chosen].title} are not read from a folder: leave --data-root {data_root} out.")
+    check_data(chosen, data_root)
+    return chosen
 
 
-def _check_folder(folder: Path, name: str, config: Mapping[str, Any], data_root: Path | None) -> None:
+def _identity(name: str, config: Mapping[str, Any], data: str | None) -> dict[str, Any]:
+    # The place of the data may differ between machines, which they are may not.
+    return {"experiment": name, "data": data, **config}
+
+
+def _check_folder(folder: Path, identity: Mapping[str, Any]) -> None:
     check_folder(folder)
     path = folder / EXPERIMENT
     if path.is_file():
-        _compare(path, _identity(name, config, data_root))
+        _compare(path, identity)
     elif folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} holds something else than an experiment: give another --work-dir.")
 

@@ -1,6 +1,6 @@
 """Means, intervals and correlations of the experiments. Intervals are of 95% throughout."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from scipy import stats
@@ -45,6 +45,16 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def bootstrap_difference(
+    first: np.ndarray, second: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES
+) -> Interval:
+    """Return the percentile interval of the difference of two groups' means, (n,) and (m,), drawn apart."""
+    generator = np.random.default_rng(seed)
+    means = [group[generator.integers(0, len(group), (resamples, len(group)))].mean(1) for group in (first, second)]
+    low, high = np.percentile(means[0] - means[1], [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    return float(low), float(high)
+
+
 def spearman(pairs: np.ndarray) -> float:
     """Return Spearman's rank correlation of pairs (n, 2)."""
     ranks = stats.rankdata(pairs, axis=0)
@@ -52,8 +62,10 @@ def spearman(pairs: np.ndarray) -> float:
 
 
 def kendall(pairs: np.ndarray) -> float:
-    """Return Kendall's tau-b of pairs (n, 2)."""
-    return float(stats.kendalltau(pairs[:, 0], pairs[:, 1]).statistic)
+    """Return Kendall's tau-b of pairs (n, 2), NaN where a column is constant; many times faster than SciPy's."""
+    steps = np.sign(pairs[:, None] - pairs[None])  # (n, n, 2)
+    ordered = np.sqrt((steps**2).sum((0, 1))).prod()
+    return float(steps.prod(2).sum() / ordered) if ordered else float("nan")
 
 
 def pearson(pairs: np.ndarray) -> float:
@@ -64,8 +76,17 @@ def pearson(pairs: np.ndarray) -> float:
 
 
 def partial_spearman(rows: np.ndarray) -> float:
-    """Return Spearman's correlation of the first two columns of (n, 3) given the third."""
+    """Return Spearman's correlation of the first two columns of (n, k) given the others, by the ranks' residuals."""
     ranks = stats.rankdata(rows, axis=0)
-    xy, xz, yz = (pearson(ranks[:, [i, j]]) for i, j in ((0, 1), (0, 2), (1, 2)))
-    spread = np.sqrt((1 - xz**2) * (1 - yz**2))
-    return float((xy - xz * yz) / spread) if spread > 1e-12 else float("nan")
+    design = np.column_stack([np.ones(len(ranks)), ranks[:, 2:]])
+    residuals = ranks[:, :2] - design @ np.linalg.lstsq(design, ranks[:, :2], rcond=None)[0]
+    explained = np.linalg.norm(residuals, axis=0) < 1e-9 * np.linalg.norm(ranks[:, :2], axis=0)
+    return float("nan") if explained.any() else pearson(residuals)
+
+
+def written(found: Iterable[tuple[str, float, Interval]], form: str = ".2f") -> str:
+    """Return named values with their intervals as text; ``form`` is Python's format of a number."""
+    return ", ".join(
+        f"{name} {value:{form}} " + (f"({low:{form}} to {high:{form}})" if np.isfinite(low + high) else "(no interval)")
+        for name, value, (low, high) in found
+    )

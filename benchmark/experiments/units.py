@@ -25,7 +25,12 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THR
 
 
 def do_units(
-    folder: Path, units: Mapping[str, Any], work: Callable[[Any], Values], *, processes: int
+    folder: Path,
+    units: Mapping[str, Any],
+    work: Callable[[Any], Values],
+    *,
+    processes: int,
+    note: Callable[[str, Values], None] = lambda name, values: None,
 ) -> dict[str, Values]:
     """Return the arrays that ``work`` makes of every unit's argument, by the unit's name.
 
@@ -34,16 +39,20 @@ def do_units(
         units: arguments by name; the name stands for the argument, so that a file of that name is taken for it.
         work: a function of a module.
         processes: side by side, one thread each; 0 works in this process, with its threads.
+        note: is told of every unit that is done, those of earlier runs first.
     """
     place = folder / UNITS
     make_folder(place)
     remove_leftovers(place)
     done = {name: values for name in units if (values := _read(place / f"{name}.npz")) is not None}
+    for name, values in done.items():
+        note(name, values)
     todo = {name: argument for name, argument in units.items() if name not in done}
     with contextlib.closing(_results(todo, work, processes)) as results:
         for name, values in track_progress(results, folder.name, total=len(todo)):
             write_atomically(place / f"{name}.npz", partial(write_arrays, values=values))
             done[name] = values
+            note(name, values)
     return {name: done[name] for name in units}
 
 

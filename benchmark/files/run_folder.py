@@ -46,6 +46,7 @@ ARTEFACT = "artefact.json"
 EXPERIMENT = "experiment.json"  # its config, by which it is resumed
 FIGURE = "figure"  # .svg and .png
 UNITS = "units"  # what is done already
+SEARCH = "search.journal"  # the models of its searches
 
 # The reproduction of the paper's tables, in the first folder of runs.
 REPRODUCED = "reproduce"

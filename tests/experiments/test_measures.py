@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import linalg, stats
+from torch import nn
 
 from benchmark.experiments import measures, statistics
 
@@ -86,11 +87,13 @@ def test_correlations_are_scipys(rows):
     assert statistics.pearson(rows[:, :2]) == pytest.approx(stats.pearsonr(x, y).statistic)
 
 
-def test_a_partial_correlation_is_that_of_residuals(rows):
-    ranks = stats.rankdata(rows, axis=0)
-    design = np.column_stack([np.ones(len(ranks)), ranks[:, 2]])
-    residuals = ranks[:, :2] - design @ np.linalg.lstsq(design, ranks[:, :2], rcond=None)[0]
-    assert statistics.partial_spearman(rows) == pytest.approx(stats.pearsonr(*residuals.T).statistic)
+def test_a_partial_correlation_is_that_of_the_recursive_formula(rows):
+    xy, xz, yz = (stats.spearmanr(rows[:, i], rows[:, j]).statistic for i, j in ((0, 1), (0, 2), (1, 2)))
+    expected = (xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2))
+    assert statistics.partial_spearman(rows) == pytest.approx(expected)
+    twice = np.column_stack([rows, 3 * rows[:, 2] + 1])  # another control that says the same
+    assert statistics.partial_spearman(twice) == pytest.approx(expected)
+    assert np.isnan(statistics.partial_spearman(rows[:, [0, 1, 1]]))
 
 
 def test_kendall_by_hand():
@@ -110,3 +113,50 @@ def test_a_bootstrap_interval_of_a_mean_is_near_the_t_interval():
     values = np.random.default_rng(0).normal(size=200)
     _, (low, high) = statistics.one_interval(values)
     assert statistics.bootstrap_interval(np.mean, values) == pytest.approx((low, high), abs=0.02)
+
+
+def test_measures_of_features_are_scipys():
+    features = np.random.default_rng(0).normal(size=(40, 5)) * [1, 2, 3, 4, 0]
+    found = measures.feature_measures(features)
+    assert found["nuclear"] == pytest.approx(linalg.svdvals(features).sum())
+    assert 0 < found["normalised"] < 1
+    equal = linalg.hadamard(8)[:, 1:5] * [1.0, 10.0, 100.0, 1000.0]  # centred, orthogonal
+    assert measures.feature_measures(equal)["normalised"] == pytest.approx(1)
+
+
+def test_synflow_by_hand():
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1, bias=False))
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([[1.0, -2.0], [3.0, 4.0]]))
+        net[0].bias.copy_(torch.tensor([-0.5, 0.25]))
+        net[2].weight.copy_(torch.tensor([[2.0, -1.0]]))
+    # Of absolute values and an input of ones: hidden 3.5 and 7.25, output 14.25. The last layer's share is the output,
+    # the first weights' 2 * 3 + 1 * 7, the biases' 2 * 0.5 + 1 * 0.25.
+    expected = (2 * 3.5 + 7.25) + (2 * 3 + 7) + (2 * 0.5 + 0.25)
+    before = [parameter.clone() for parameter in net.parameters()]
+    assert measures.log_synflow(net, (1, 2)) == pytest.approx(np.log(expected))
+    assert all(torch.equal(*pair) for pair in zip(before, net.parameters(), strict=True))
+
+
+def test_synflow_is_not_bounded_by_a_nonlinearity():
+    net = nn.Sequential(nn.Linear(1, 1, bias=False), nn.ReLU6(), nn.Linear(1, 1, bias=False))
+    with torch.no_grad():
+        net[0].weight.fill_(10)
+        net[2].weight.fill_(3)
+    assert measures.log_synflow(net, (1, 1)) == pytest.approx(np.log(2 * 30))
+    assert net[1](torch.tensor(9.0)) == 6  # the network itself keeps its bound
+
+
+def test_synflow_of_a_network_that_passes_nothing_on_is_none():
+    net = nn.Linear(2, 1)
+    with torch.no_grad():
+        net.weight.zero_()
+        net.bias.zero_()
+    assert measures.log_synflow(net, (1, 2)) == float("-inf")
+
+
+def test_a_bootstrapped_difference_is_near_its_t_interval():
+    first, second = np.random.default_rng(0).normal([[1.0], [0.0]], size=(2, 300))
+    low, high = statistics.bootstrap_difference(first, second)
+    expected = stats.ttest_ind(first, second).confidence_interval()
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.03)

@@ -1,12 +1,12 @@
 """Laid over any detection config by --demo: generated data and a schedule that two CPU cores finish in minutes.
 
 The networks start from random weights, since the demo must run without a network, and so their BN is trained.
-600 iterations x 4 images / 400 pictures = 6 epochs.
+800 iterations x 4 images / 400 pictures = 8 epochs.
 """
 
-max_iters = 600
+max_iters = 800
 warmup_iters = 50
-learning_rate = 0.014
+learning_rate = 0.02
 weight_decay = 4e-5
 batch_size = 4  # images per process
 workers = 2
