@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml requirements.lock
 
 setup: $(STAMP)  ## make .venv with every pinned dependency
 
-demo: $(STAMP)   ## train SSDLite on generated data, then print the leaderboard (about 6 minutes on 2 cores)
+demo: $(STAMP)   ## train SSDLite on generated data, then print the leaderboard (about 5 minutes on 2 cores)
 	$(BIN)/python tools/train.py configs/ssdlite_rexnet_x1.0.py --demo --overwrite --pictures 8 --work-dir work_dirs/demo
 	@echo
 	$(BIN)/python tools/summarize.py work_dirs/demo
