@@ -13,7 +13,7 @@ class Ability(StrEnum):
     """What some tasks offer and others do not."""
 
     PREDICT = "predict"  # finds boxes or masks in any picture, and draws them
-    EXPORT = "export"  # as ONNX
+    EXPORT = "export"  # to other runtimes
     SWEEP = "sweep"  # a search over learning rate and weight decay
 
 
@@ -75,7 +75,7 @@ TASKS = {
         demo="demo/faster_rcnn.py",
         count_input=(800, 1280),
         tables=(7,),
-        can=frozenset({Ability.PREDICT}),
+        can=frozenset({Ability.PREDICT, Ability.EXPORT}),
     ),
     "mask_rcnn": Task(
         kind="detector",
@@ -86,7 +86,7 @@ TASKS = {
         demo="demo/mask_rcnn.py",
         count_input=(800, 1280),
         tables=(9,),
-        can=frozenset({Ability.PREDICT}),
+        can=frozenset({Ability.PREDICT, Ability.EXPORT}),
     ),
     "finegrained": Task(
         kind="classifier",
@@ -97,7 +97,7 @@ TASKS = {
         demo="demo/finetune.py",
         fixed_shapes=True,
         tables=(8,),
-        can=frozenset({Ability.SWEEP}),
+        can=frozenset({Ability.EXPORT, Ability.SWEEP}),
     ),
     "imagenet": Task(
         kind="classifier",
@@ -107,5 +107,6 @@ TASKS = {
         data="ImageNet",
         demo="demo/imagenet.py",
         fixed_shapes=True,
+        can=frozenset({Ability.EXPORT}),
     ),
 }

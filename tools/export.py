@@ -1,4 +1,4 @@
-"""Export SSDLite; the file's runtime must give PyTorch's boxes and scores on real pictures, or no file is written."""
+"""Export a detector or classifier; its runtime must find what PyTorch finds on real pictures, or no file is written."""
 
 from pathlib import Path
 
@@ -13,16 +13,21 @@ from benchmark.cli import (
     run,
     whole_number,
 )
-from benchmark.inference.export.formats import FORMATS, find_export
+from benchmark.inference.export.formats import FORMATS, find_format
 
 
 def make_parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser(__doc__)
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="an ssdlite config of configs/")
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="a file of configs/")
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=CHECKPOINT_HELP)
+    endings = ", ".join(row.ending for row in FORMATS.values())
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help=f"its ending says the format: {', '.join(FORMATS)}"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help=f"its ending says the format: {endings}",
     )
     parser.add_argument(
         "--pictures", type=Path, metavar="IMAGE_OR_FOLDER", help="check on these (default: 8 of the validation split)"
@@ -30,13 +35,19 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--opset", type=whole_number(18, 99), metavar="N", help="version of ONNX's operators (default: 18, the lowest)"
     )
-    parser.add_argument("--nms", action="store_true", default=None, help="end in ONNX's NonMaxSuppression")
+    parser.add_argument("--nms", action="store_true", default=None, help="end SSDLite in ONNX's NonMaxSuppression")
+    parser.add_argument(
+        "--canvas",
+        type=whole_number(1, 65_536),
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="input of a two-stage detector (default: its config's pictures in landscape)",
+    )
     parser.add_argument(
         "--tolerance",
         type=number(0, 1e6),
-        default=1e-3,
         metavar="T",
-        help="allowed for boxes in pixels and for scores",
+        help="allowed for boxes in pixels and for all else (default: 0.02 or, in two stages, 0.05 px, and 0.001)",
     )
     add_config_changes(parser)
     add_data_root(parser)
@@ -49,11 +60,15 @@ def main() -> None:
     announce(f"Exporting {args['checkpoint']}", aside=False)
 
     chosen = {name: value for name in ("opset", "nms") if (value := args.pop(name)) is not None}
-    export = find_export(args["out"], chosen.keys())
-    found = export(pop_options(args), **args, **chosen)
+    find_format(args["out"], chosen.keys())  # before PyTorch is imported
+
+    from benchmark.inference.export.checked import export
+
+    canvas = args.pop("canvas")
+    found = export(pop_options(args), **args, canvas=canvas and tuple(canvas), **chosen)
     print(
         f"{args['out']}: {found.kind}, {found.size / 1e6:.1f} MB; {found.runtime} and PyTorch differ by at most "
-        f"{found.differences} on {found.pictures} pictures ({args['tolerance']:g} allowed)."
+        f"{found.differences} on {found.pictures} pictures ({found.allowed} allowed)."
     )
 
 

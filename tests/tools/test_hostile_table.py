@@ -79,6 +79,8 @@ NUMBERS = [
     *number("keep", "0"),
     *number("runs", "0"),
     *number("opset", "7"),
+    Row("--canvas of no size", "--canvas", {"canvas": ("33", "0")}),
+    Row("--canvas of one stage", "two-stage", {"canvas": ("320", "320")}),
     Row("--opset 99", "its newest", {"opset": "99"}),
     Row("--grid of billions", "too many points", {"grid": "99999x99999"}),
     Row(
@@ -148,7 +150,7 @@ NAMES = [
         "another task's config",
         "finegrained",
         {"config": FINETUNE, "dataset": "imagefolder", "data_root": "{w}/folders"},
-        tools=("eval_detection", "eval_segmentation", "predict", "export"),
+        tools=("eval_detection", "eval_segmentation", "predict"),
     ),
     Row(
         "a detector's config",
