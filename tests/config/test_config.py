@@ -47,10 +47,10 @@ def test_demo_lies_over_the_config():
     assert cfg.model.bbox_head.num_classes == len(CLASSES)
     assert cfg.model.backbone.pretrained is None
     assert cfg.data_root == cfg.train_dataloader.dataset.data_root == "data/demo"
-    assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == 600
+    assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == 800
     assert cfg.optim_wrapper.optimizer == {
         "type": "SGD",
-        "lr": 0.014,
+        "lr": 0.02,
         "momentum": 0.9,
         "weight_decay": 4e-5,
         "nesterov": True,

@@ -98,7 +98,7 @@ def test_two_processes_count_every_image_once(two_process_run):
     result = read_result(two_process_run / "run" / "result.json")
     assert (result.provenance.world_size, result.training.world_size, result.data.images) == (2, 2, 7)
     assert result.training.batch_size == 8
-    assert result.training.learning_rate == pytest.approx(0.028)  # 8 images: twice the demo's own batch
+    assert result.training.learning_rate == pytest.approx(0.04)  # 8 images: twice the demo's own batch
 
 
 def test_one_process_gives_the_figures_of_two(two_process_run, tmp_path):

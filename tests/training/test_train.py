@@ -80,7 +80,7 @@ def test_the_result_says_what_was_run(run):
     assert (result.data.name, result.data.images, result.data.demo) == ("demo", VAL_IMAGES, True)
     assert set(result.metrics) == {f"box_{name}" for name in STATS}
     assert (result.training.iterations, result.training.batch_size, result.training.seed) == (4, 4, 0)
-    assert result.training.learning_rate == pytest.approx(0.014)  # 4 images: the demo's own batch
+    assert result.training.learning_rate == pytest.approx(0.02)  # 4 images: the demo's own batch
     assert result.training.images_per_second > 0
     assert result.cost.input == (1, 3, 320, 320)
     assert "box  AP" in format_figures(result.metrics, result.intervals)
