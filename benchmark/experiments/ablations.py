@@ -6,6 +6,7 @@ squeeze-and-excitation. The paper does not print its widths; here they rise in a
 that the multiply-adds are MobileNetV1's.
 """
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -360,10 +361,13 @@ def draw(made: Artefact) -> Drawing:
         if found.interval:
             panel.plot([place] * 2, found.interval, color=COLOURS[0], linewidth=1.4)
         panel.plot(place, found.value or 0.0, "o", color=COLOURS[0], markersize=5)
-    labels = [
-        f"{name}\n{values[f'{name}: params'].value:.1f}M\n{values[f'{name}: multiply-adds'].value:.0f}M"
-        for name in variants
-    ]
+    labels = []
+    for name in variants:
+        lines = textwrap.wrap(name, 12, break_long_words=False)
+        costs = [
+            f"{values[f'{name}: {cost}'].value:.{digits}f}M" for cost, digits in (("params", 1), ("multiply-adds", 0))
+        ]
+        labels.append("\n".join([*lines, *[""] * (2 - len(lines)), *costs]))
     panel.set_xticks(range(len(variants)), labels, fontsize=7)
     panel.set(ylabel="top-1 (%)", xlim=(-0.6, len(variants) - 0.4))
     return figure

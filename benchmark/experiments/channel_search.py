@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Drawing
+from matplotlib.ticker import MaxNLocator
 
 from benchmark.experiments.artefact import Artefact, Figure, Series
 from benchmark.experiments.channel_configs import SEARCHES, fit_line
@@ -244,6 +245,7 @@ def draw(made: Artefact) -> Drawing:
         draw_series(left, made.panel(search))
         constraint = SEARCHES[search]
         params = f", {constraint.params}M params" if constraint.params else ""
+        left.xaxis.set_major_locator(MaxNLocator(integer=True))
         left.set(
             title=f"({search}) {constraint.blocks} blocks, {constraint.macs:g}M multiply-adds{params}",
             xlabel="block index",

@@ -43,6 +43,7 @@ PREDICTORS = {
 }
 _DETECTOR_SIDE = 320
 _ALIKE = 0.1  # networks whose multiply-adds differ by less have similar ones
+_LABEL = (0.3, 0.035)  # width and height of a name, as shares of a panel's points
 _SLOWER = 1.1  # a ratio of times from which speeds differ
 Interval = tuple[float, float]
 
@@ -131,7 +132,8 @@ def run(run: Run) -> Findings:
             f"{classifiers} classifiers at their own resolution with the ImageNet top-1 that the paper prints, and "
             f"SSDLite at 320x320 on {detectors} backbones with the AP that it prints. Latency: median of "
             f"{config['rounds']} interleaved rounds, batch 1, {config['threads']} thread, fp32, channels_last, without "
-            "box decoding and NMS. Upper row: each target against the number that orders it best. Lower row: "
+            "box decoding and NMS. Upper row: each target against the number that orders it best, names where there is "
+            "room. Lower row: "
             "correlations of every number (dots: Spearman, crosses: Kendall), 95% bootstrap intervals over networks."
         ),
         verdicts=judge(tables),
@@ -304,8 +306,13 @@ def _of(values: Mapping[str, Figure], how: str, predictor: str, label: str) -> F
 def _draw_points(panel: Axes, curve: Series, label: str, names: Sequence[str]) -> None:
     panel.plot(curve.x, np.array(curve.y, float), "o", color=COLOURS[0], markersize=3.5)
     backbones = list(dict.fromkeys(name.partition(" | ")[2].partition(":")[0] for name in names))
-    for x, y, backbone in zip(curve.x, curve.y, backbones, strict=True):
-        panel.annotate(backbone, (x, y or 0), fontsize=4.5, xytext=(2, 2), textcoords="offset points", color="#555555")
+    points = np.stack([curve.x, np.array(curve.y, float)], 1)  # (network, 2)
+    places = (points - points.min(0)) / np.ptp(points, 0)
+    named: list[int] = []
+    for at, backbone in enumerate(backbones):
+        if not any((np.abs(places[at] - places[other]) < _LABEL).all() for other in named):
+            named.append(at)
+            panel.annotate(backbone, points[at], fontsize=5, xytext=(2, 2), textcoords="offset points", color="#555555")
     panel.set(xlabel=PREDICTORS[curve.name], ylabel=label, title=f"{len(curve.x)} networks")
 
 
