@@ -1,13 +1,13 @@
 """What a chooser of a backbone learns: which cheap number predicts latency on this machine, and accuracy?
 
-Over the backbones whose accuracy the paper prints: params, multiply-adds and activations, which are counted, and the
-latency of the backbone alone, which is measured, against the latency of the whole network and the printed accuracy.
-Printed accuracies are of several recipes, some quoted by the paper: a correlation says what a reader of the paper would
-see, and not what costs cause.
+Over the backbones whose accuracy the paper prints: params, multiply-adds and activations, which are counted, the rank
+of the untrained network's features, and the latency of the backbone alone, which is measured, against the latency of
+the whole network and the printed accuracy. Printed accuracies are of several recipes, some quoted by the paper: a
+correlation says what a reader of the paper would see, and not what costs cause.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,16 +16,19 @@ from matplotlib.figure import Figure as Drawing
 from torch import Tensor, nn
 
 from backbones.catalogue import build_network, find_entry, fuse_network
+from backbones.entry import FeatureNetwork
 from backbones.errors import UserError
 from benchmark.config.names import CONFIGS
 from benchmark.experiments.artefact import Artefact, Figure, Series
 from benchmark.experiments.drawing import COLOURS, new_figure
 from benchmark.experiments.frame import Claim, Experiment, Findings, Published, Run
+from benchmark.experiments.measures import feature_measures
 from benchmark.experiments.statistics import bootstrap_interval, kendall, spearman
 from benchmark.experiments.units import Values
 from benchmark.measuring.complexity import classifier_complexity
 from benchmark.measuring.latency import Settings, measure_rounds
 from benchmark.records.verdicts import Verdict, judge_all
+from benchmark.seeding import derive_seed, seed_all
 
 CLASSIFIERS, DETECTORS = "ImageNet top-1", "SSDLite AP"
 # What is predicted, by the figure that the paper prints of the networks; the second is measured.
@@ -39,6 +42,7 @@ PREDICTORS = {
     "params": "params (M)",
     "macs": "multiply-adds (M)",
     "activations": "activations (M)",
+    "rank": "rank, untrained",
     "latency": "backbone's latency (ms)",
 }
 _DETECTOR_SIDE = 320
@@ -47,7 +51,15 @@ _LABEL = (0.3, 0.035)  # width and height of a name, as shares of a panel's poin
 _SLOWER = 1.1  # a ratio of times from which speeds differ
 Interval = tuple[float, float]
 
-CONFIG: dict[str, Any] = {"rounds": 25, "threads": 1, "most": 100, "seed": 0}
+CONFIG: dict[str, Any] = {
+    "rounds": 25,
+    "threads": 1,
+    "most": 100,
+    "rank_pictures": 256,
+    "rank_side": 64,
+    "rank_seeds": 3,
+    "seed": 0,
+}
 QUICK: dict[str, Any] = {"rounds": 5, "most": 4}
 
 _ASKED = "asked here, no document"
@@ -71,6 +83,11 @@ CLAIMS = {
     "macs_over_params": Claim(
         "Multiply-adds predict ImageNet accuracy better than params do.", _ASKED, "likewise, with ImageNet top-1"
     ),
+    "rank_over_params": Claim(
+        "The rank of an untrained network's features predicts ImageNet accuracy better than params do.",
+        _ASKED,
+        "likewise, with ImageNet top-1",
+    ),
     "backbone_over_macs": Claim(
         "The latency of the backbone alone predicts a detector's better than multiply-adds do.",
         _ASKED,
@@ -84,6 +101,7 @@ CLAIMS = {
 _BETTER = {
     "activations_over_macs": ("activations", "macs", (CLASSIFIERS, "time")),
     "macs_over_params": ("macs", "params", (CLASSIFIERS, "accuracy")),
+    "rank_over_params": ("rank", "params", (CLASSIFIERS, "accuracy")),
     "backbone_over_macs": ("latency", "macs", (DETECTORS, "time")),
     "latency_over_macs": ("latency", "macs", (DETECTORS, "accuracy")),
 }
@@ -132,9 +150,10 @@ def run(run: Run) -> Findings:
             f"{classifiers} classifiers at their own resolution with the ImageNet top-1 that the paper prints, and "
             f"SSDLite at 320x320 on {detectors} backbones with the AP that it prints. Latency: median of "
             f"{config['rounds']} interleaved rounds, batch 1, {config['threads']} thread, fp32, channels_last, without "
-            "box decoding and NMS. Upper row: each target against the number that orders it best, names where there is "
-            "room. Lower row: "
-            "correlations of every number (dots: Spearman, crosses: Kendall), 95% bootstrap intervals over networks."
+            "box decoding and NMS. Rank: effective rank of the pooled last features, with random weights, of "
+            f"{config['rank_pictures']} pictures of noise, mean of {config['rank_seeds']} seeds. Upper row: each "
+            "target against the number that orders it best, names where there is room. Lower row: correlations of every "
+            "number (dots: Spearman, crosses: Kendall), 95% bootstrap intervals over networks."
         ),
         verdicts=judge(tables),
         figures=[*_correlations(tables), *(figure for name in points for figure in _rows(points[name], tables[name]))],
@@ -150,6 +169,7 @@ def _measure(run: Run, points: Sequence[Published], side: int | None, name: str)
         models = [str(CONFIGS / point.config) for point in points]
         units[name] = {"models": models, "side": None, "config": dict(run.config)}
     done = run.do(units, time_models, alone=True)
+    ranks = run.do({f"{name}_rank": {"models": backbones, "config": dict(run.config)}}, rank_models)[f"{name}_rank"]
     alone = np.median(done[f"{name}_backbones"]["milliseconds"], axis=1)
     counts = [_count(backbone, side or find_entry(backbone).resolution) for backbone in backbones]
     params, macs, activations = np.array(counts, float).T / 1e6
@@ -157,6 +177,7 @@ def _measure(run: Run, points: Sequence[Published], side: int | None, name: str)
         "params": params,
         "macs": macs,
         "activations": activations,
+        "rank": ranks["effective"].mean(1),
         "latency": alone,
         "time": alone if side is None else np.median(done[name]["milliseconds"], axis=1),
         "accuracy": np.array([point.value for point in points]),
@@ -168,6 +189,21 @@ def time_models(unit: Mapping[str, Any]) -> Values:
     config, side = unit["config"], unit["side"]
     settings = Settings(threads=config["threads"], runs=config["rounds"], input=side and (side, side))
     return {"milliseconds": measure_rounds(unit["models"], settings)[1]}
+
+
+def rank_models(unit: Mapping[str, Any]) -> Values:
+    """Return ``effective`` (model, seed): effective rank of backbones' last features, pooled, with random weights."""
+    config = unit["config"]
+    found = np.empty((len(unit["models"]), config["rank_seeds"]))
+    for seed in range(config["rank_seeds"]):
+        seed_all(derive_seed(config["seed"], seed))
+        pictures = torch.randn(config["rank_pictures"], 3, config["rank_side"], config["rank_side"])
+        for at, backbone in enumerate(unit["models"]):
+            net = build_network(backbone).eval()
+            with torch.no_grad():
+                features = cast(FeatureNetwork, net).forward_features(pictures).mean((2, 3))  # (pictures, channels)
+            found[at, seed] = feature_measures(features.double().numpy())["effective"]
+    return {"effective": found}
 
 
 def _count(backbone: str, side: int) -> tuple[int, int, int]:

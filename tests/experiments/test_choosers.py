@@ -38,6 +38,7 @@ def tables(seed: int = 0) -> dict[str, choosers.Table]:
             "params": params,
             "macs": macs,
             "activations": activations,
+            "rank": activations + params,
             "latency": time,
             "time": time if figure == CLASSIFIERS else time + generator.normal(0, 0.5, networks),
             "accuracy": macs + generator.normal(0, 1, networks),
@@ -51,6 +52,7 @@ def test_claims_are_judged_as_stated():
     agreed = ("other_speed", "activations_over_macs", "macs_over_params", "backbone_over_macs")
     assert {found[claim] for claim in agreed} == {Verdict.AGREES}
     assert found["macs_predict_latency"] == found["latency_over_macs"] == Verdict.DISAGREES
+    assert found["rank_over_params"] is Verdict.CANNOT_TELL  # neither has to do with it
 
 
 def test_the_papers_accuracies_are_one_a_backbone_with_their_source():
@@ -89,5 +91,6 @@ def test_it_runs_end_to_end(tmp_path, monkeypatch):
     values = {figure.name: figure.value for figure in made.figures}
     assert values["ImageNet top-1 | mobilenet_v2: ImageNet top-1 (a table)"] == 71
     assert values["SSDLite AP | mobilenet_v2: latency of the whole network (ms)"] > 0
+    assert 1 < values["ImageNet top-1 | mobilenet_v2: rank, untrained"] <= 256  # pictures
     assert values["ImageNet top-1 | mobilenet_v2: params (M)"] == pytest.approx(3.5, abs=0.01)
     assert not made.small_data and "mobilenet_v3_small" in (folder / "figure.svg").read_text()
