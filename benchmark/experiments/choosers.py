@@ -152,8 +152,8 @@ def run(run: Run) -> Findings:
             f"{config['rounds']} interleaved rounds, batch 1, {config['threads']} thread, fp32, channels_last, without "
             "box decoding and NMS. Rank: effective rank of the pooled last features, with random weights, of "
             f"{config['rank_pictures']} pictures of noise, mean of {config['rank_seeds']} seeds. Upper row: each "
-            "target against the number that orders it best, names where there is room. Lower row: correlations of every "
-            "number (dots: Spearman, crosses: Kendall), 95% bootstrap intervals over networks."
+            "target against the number that orders it best, names where there is room. Lower row: correlations of "
+            "every number (dots: Spearman, crosses: Kendall), 95% bootstrap intervals over networks."
         ),
         verdicts=judge(tables),
         figures=[*_correlations(tables), *(figure for name in points for figure in _rows(points[name], tables[name]))],
