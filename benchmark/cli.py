@@ -221,6 +221,14 @@ def whole_number(low: int, high: int = MOST) -> Callable[[str], int]:
     return parse
 
 
+def names(text: str) -> list[str]:
+    """Return the names of a list with commas; the type of an argument."""
+    found = [name.strip() for name in text.split(",")]
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"takes names with commas between them, found {text!r}")
+    return found
+
+
 def number(low: float, high: float) -> Callable[[str], float]:
     """Return the type of an argument that is a number in low..high."""
 

@@ -13,6 +13,7 @@ from benchmark.cli import (
     add_data_root,
     add_training_part,
     announce,
+    names,
     pop_part,
     run,
     whole_number,
@@ -24,7 +25,9 @@ def make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("--template", default="ssdlite", metavar="NAME|CONFIG", help="of configs/, or a config")
     parser.add_argument("--dataset", metavar="NAME|DIR", help="of the template, or the folder of your own data")
-    parser.add_argument("--backbones", required=True, metavar="A,B,C", help="of the catalogue, or timm:NAME")
+    parser.add_argument(
+        "--backbones", type=names, required=True, metavar="A,B,C", help="of the catalogue, or timm:NAME"
+    )
     parser.add_argument("--budget", type=whole_number(1), required=True, metavar="N", help="iterations of each run")
     parser.add_argument("--seeds", type=whole_number(1, 1000), default=3, metavar="K", help="runs a backbone")
     parser.add_argument("--work-dir", type=Path, required=True, help="folder of the series")
@@ -62,8 +65,7 @@ def main() -> None:
         "cfg_options": tuple(args.cfg_options),
         **{key: getattr(args, key) for key in ("dataset", "batch_size", "pretrained", "precision")},
     }
-    backbones = [name.strip() for name in args.backbones.split(",") if name.strip()]
-    series = plan_series(recipe, backbones, args.seeds, args.work_dir)
+    series = plan_series(recipe, args.backbones, args.seeds, args.work_dir)
     if args.plan_only:
         print(describe(time_steps(series, args.work_dir), jobs(series, args.work_dir), args.workers))
         return

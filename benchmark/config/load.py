@@ -145,7 +145,7 @@ def config_name(cfg: Config) -> str:
 
 def _prepare_own(path: Path, dataset: str | None, data_root: Path | None, demo: bool) -> OwnData | None:
     """Return the user's own data if a folder is given; the names of data sets come before folders of that name."""
-    if dataset is None or dataset in list_datasets(path) or not Path(dataset).is_dir():
+    if dataset is None or dataset in list_datasets(path) or not os.path.isdir(dataset):
         return None
     if read(path, {}).get("dataset") == dataset:
         return None

@@ -47,9 +47,13 @@ def check_file(path: Path, begins: str = "") -> None:
     Raises:
         UserError: also where it is a folder, or a file of another kind.
     """
-    if path.is_dir():
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except OSError as error:
+        raise UserError(f"{path} cannot be a file: {error.strerror}. Give another name.") from error
+    if is_folder:
         raise UserError(f"{path} is a folder: give a file.")
-    if not path.exists():
+    if not exists:
         check_folder(path.parent)
     elif path.is_file() and (found := _beginning(path, len(begins.encode()))) and found != begins.encode():
         raise UserError(f"{path} is a file of another kind, which would be replaced: remove it or give another name.")

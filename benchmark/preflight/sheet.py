@@ -24,8 +24,10 @@ def check_sheet(path: Path, cfg: Config) -> None:
     """Check that a sheet can be written, and would replace nothing but another one.
 
     Raises:
-        UserError: it cannot, or it lies in a user's data set.
+        UserError: it cannot, is no .png file, or lies in a user's data set.
     """
+    if path.suffix.lower() != ".png":
+        raise UserError(f"--sheet {path}: expected a file that ends in .png, such as sheet.png.")
     check_file(path)
     if path.exists() and not (path.is_file() and is_drawn(path)):
         raise UserError(f"{path} is a file of another kind, which would be replaced: give another name.")

@@ -47,7 +47,7 @@ from benchmark.preflight import Preflight, check_data
 from benchmark.preflight.run import check_disk
 from benchmark.records.result import CheckpointRecord, read_result
 from benchmark.tasks import TASKS
-from benchmark.training.processes import init_distributed, is_main, is_restart, world_size
+from benchmark.training.processes import find_launcher, init_distributed, is_main, is_restart, world_size
 
 if TYPE_CHECKING:
     from benchmark.measuring.complexity import Complexity
@@ -272,6 +272,7 @@ def prepare_data(cfg: Config, options: Options, loaders: Sequence[str]) -> Prefl
     """Generate the demo's data and check the data before anything heavy is imported; None in the other processes."""
     if not is_main():
         return None
+    find_launcher(options.launcher)
     if cfg.get("demo"):
         complete = cfg.copy()
         complete_model(complete)

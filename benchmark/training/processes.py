@@ -32,8 +32,8 @@ def is_restart() -> bool:
     return int(os.environ.get(RESTARTS, "0")) > 0
 
 
-def init_distributed(launcher: str) -> str:
-    """Join the process group, with NCCL on GPUs and gloo on CPUs, and return the launcher's name for MMEngine.
+def find_launcher(launcher: str) -> str:
+    """Return the launcher's name for MMEngine.
 
     Args:
         launcher: ``auto`` finds torchrun from the environment; ``none``, ``pytorch`` and ``slurm`` as MMDetection has.
@@ -50,6 +50,12 @@ def init_distributed(launcher: str) -> str:
                 f"--launcher {launcher}: this process was not started by it ({missing[0]} is not in the environment). "
                 f"Start it as {command}, or leave --launcher out."
             )
+    return launcher
+
+
+def init_distributed(launcher: str) -> str:
+    """Join the process group, with NCCL on GPUs and gloo on CPUs; arguments, return and errors of ``find_launcher``."""
+    launcher = find_launcher(launcher)
     if launcher == "pytorch":
         import torch  # not before it is needed: those who only ask for is_main would wait for it
 

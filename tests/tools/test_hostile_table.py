@@ -3,6 +3,7 @@
 A new tool is in it by being in tools/. A row applies to the tools that take its arguments.
 """
 
+import dataclasses
 import json
 import os
 import shutil
@@ -30,7 +31,10 @@ from hostile_world import (
 )
 from PIL import Image
 
+from backbones.errors import UserError
+from benchmark.cli import Options
 from benchmark.config.names import CONFIGS
+from benchmark.training.plan import plan_training
 from benchmark.training.processes import is_main
 
 pytestmark = pytest.mark.slow
@@ -76,6 +80,7 @@ NUMBERS = [
     *number("seeds", "0"),
     *number("workers", "0"),
     Row("a backbone that is none", "rexnet_x1.0", {"backbones": "rexnet_1.0"}),
+    *(Row(f"backbones {text!r}", "names with commas", {"backbones": text}) for text in ("", ",", "resnet50,")),
     *number("keep", "0"),
     *number("runs", "0"),
     *number("opset", "7"),
@@ -269,6 +274,10 @@ FILES = [
         {"data_root": "{w}/file"},
         tools=[tool for tool in TOOLS if tool not in ("reproduce", "bench")],
     ),
+    Row("own data a pipe", "no layout", {"dataset": "{w}/fifo_run", "demo": None, "data_root": None}, tools=("train",)),
+    Row("a sheet of no picture", "ends in .png", {"sheet": "{w}/sheet.pdfx"}),
+    Row("a sheet too long", "too long", {"sheet": f"{'a' * 300}.png"}),
+    Row("own data too long", "no such folder", {"dataset": "a" * 300, "demo": None}, tools=("train", "bench")),
     Row("own data a file", "{w}/file", {"dataset": "{w}/file"}, tools=("bench", "train", "check_data")),
 ]
 LONG = "a" * 300
@@ -419,6 +428,13 @@ def test_a_process_with_a_rank_and_no_launcher_is_the_main_one(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert not is_main()
+
+
+def test_a_launcher_that_did_not_start_this_process_costs_no_data(tmp_path):
+    options = Options(CONFIGS / "ssdlite_mobilenet_v2.py", tmp_path / "run", data_root=tmp_path / "data", demo=True)
+    with pytest.raises(UserError, match="SLURM"):
+        plan_training(dataclasses.replace(options, launcher="slurm"))
+    assert not list(tmp_path.iterdir())
 
 
 # Files with a picture's name that are none.

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -115,7 +116,7 @@ def list_files(root: Path) -> Listing:
     Raises:
         UserError: no such folder, one that cannot be read, or a file whose name is no UTF-8.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise UserError(
             f"Data folder not found: {root.absolute()}. Give --dataset a folder, or the name of a data set."
         )
@@ -142,7 +143,7 @@ def list_files(root: Path) -> Listing:
                 place = (found.st_dev, found.st_ino)
                 if place not in above:  # else a link leads back up
                     walk(entry.path, f"{name}/", above | {place})
-            else:
+            elif stat.S_ISREG(found.st_mode):  # no pipe, which nobody may ever write into
                 files[name] = (found.st_size, found.st_mtime_ns)
 
     here = top.stat()
