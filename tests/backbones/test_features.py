@@ -80,6 +80,10 @@ def norms(net: nn.Module) -> list[_BatchNorm]:
 
 def changed_in_a_step(backbone: Backbone) -> set[str]:
     """Return the parameters and buffers that a step of SGD with weight decay changes."""
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            if not parameter.any():  # a bias before a BN has no gradient but by rounding, and of 0 nothing decays
+                parameter.fill_(0.01)
     before = {key: value.clone() for key, value in backbone.net.state_dict().items()}
     optimizer = torch.optim.SGD(backbone.parameters(), lr=0.1, weight_decay=0.1)
     random_projection(backbone(images(2))).backward()
