@@ -1,7 +1,6 @@
 """A user's own folder: recognised in every layout, converted once, never written to, and told what is wrong with it."""
 
 import json
-import os
 import random
 import shutil
 import unicodedata
@@ -19,13 +18,7 @@ from backbones.tensors import file_sha256
 from benchmark.data.own.convert import prepare
 from benchmark.data.subsets import part_size, stratified_order
 
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory) -> Path:
-    """The cache of this file's tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield Path(os.environ["XDG_CACHE_HOME"])
+pytestmark = pytest.mark.usefixtures("data_cache")
 
 
 @pytest.fixture(scope="module")

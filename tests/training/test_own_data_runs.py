@@ -1,7 +1,6 @@
 """Trainings, evaluations, predictions and comparisons on a user's own folder, by their command lines."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -12,18 +11,10 @@ from make_layouts import make_layout
 from benchmark.config.load import load_config
 from benchmark.config.names import CONFIGS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("data_cache")]
 QUICK = ("--cfg-options", "train_dataloader.num_workers=0", "val_dataloader.num_workers=0")
 SMALL = ("--backbone", "mobilenet_v3_small", "--batch-size", "2")
 SSDLITE = (CONFIGS / "ssdlite.py", *SMALL)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory) -> Path:
-    """The cache of this file's tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield Path(os.environ["XDG_CACHE_HOME"])
 
 
 @pytest.fixture(scope="module")

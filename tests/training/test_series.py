@@ -10,15 +10,8 @@ import pytest
 from helpers import run_tool, started_tool, wait_for
 from make_layouts import make_layout
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("data_cache")]
 QUICK = ("--cfg-options", "train_dataloader.num_workers=0", "val_dataloader.num_workers=0")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield Path(os.environ["XDG_CACHE_HOME"])
 
 
 @pytest.fixture(scope="module")

@@ -21,11 +21,6 @@ def recognise(listing: Listing) -> str | None:
     return next(iter(_annotation_files(listing)), None)
 
 
-def pictures(listing: Listing) -> list[str]:
-    """Return the pictures that may be annotated."""
-    return listing.pictures
-
-
 def read(listing: Listing, seen: Mapping[str, Seen], findings: Findings) -> Source:
     """Read every annotation file.
 

@@ -1,7 +1,8 @@
-"""The layouts that are recognised: one row each. To add one: a module with these three functions, and its row."""
+"""The layouts that are recognised: one row each. To add one: a module with its functions, and its row."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
 from backbones.errors import UserError
 from benchmark.data.own import coco, folders, table, voc, yolo
@@ -18,30 +19,30 @@ class Format:
         title: its name.
         looks: how it looks, for messages.
         recognise: returns a file that tells that a folder has this layout, or None.
-        pictures: returns the pictures that may belong to it.
         read: reads it, given what was seen of the pictures that can be read.
+        pictures: returns the pictures that may belong to it; by default all.
         unless: where any other layout is recognised this one is not looked for.
     """
 
     title: str
     looks: str
     recognise: Callable[[Listing], str | None]
-    pictures: Callable[[Listing], list[str]]
     read: Callable[[Listing, Mapping[str, Seen], Findings], Source]
+    pictures: Callable[[Listing], list[str]] = attrgetter("pictures")
     unless: bool = False
 
 
 FORMATS = (
-    Format("COCO", "COCO's JSON", coco.recognise, coco.pictures, coco.read),
-    Format("YOLO", "YOLO's data.yaml with labels/*.txt", yolo.recognise, yolo.pictures, yolo.read),
-    Format("Pascal VOC", "Pascal VOC's XML files", voc.recognise, voc.pictures, voc.read),
-    Format("CSV", "one CSV with columns filename and class", table.recognise, table.pictures, table.read),
+    Format("COCO", "COCO's JSON", coco.recognise, coco.read),
+    Format("YOLO", "YOLO's data.yaml with labels/*.txt", yolo.recognise, yolo.read, yolo.pictures),
+    Format("Pascal VOC", "Pascal VOC's XML files", voc.recognise, voc.read),
+    Format("CSV", "one CSV with columns filename and class", table.recognise, table.read),
     Format(
         "class folders",
         "a folder of pictures a class",
         folders.recognise,
-        folders.pictures,
         folders.read,
+        folders.pictures,
         unless=True,
     ),
 )

@@ -28,11 +28,6 @@ def recognise(listing: Listing) -> str | None:
     return next(iter(_tables(listing)), None)
 
 
-def pictures(listing: Listing) -> list[str]:
-    """Return the pictures that the table may name."""
-    return listing.pictures
-
-
 def read(listing: Listing, seen: Mapping[str, Seen], findings: Findings) -> Source:
     """Read the table; boxes whose ends all lie in 0..1 are shares of the picture's sides.
 
