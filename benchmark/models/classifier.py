@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from backbones.catalogue import build_network
 from backbones.weights import find_weights, load_pretrained
 from benchmark.models.resolve import resolve_model
+from benchmark.models.transfer import send
 
 TOP = 5
 
@@ -78,7 +79,7 @@ class FineGrainedClassifier(BaseModel):
             return logits
         assert data_samples is not None  # the other modes are given them
         if mode == "loss":
-            labels = torch.tensor([sample.gt_label for sample in data_samples], device=logits.device)
+            labels = send(torch.tensor([sample.gt_label for sample in data_samples]), logits.device)
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
             return {"loss_cls": loss}
         best = logits.topk(min(TOP, self.num_classes)).indices.tolist()

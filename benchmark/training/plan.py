@@ -5,9 +5,10 @@ comes after.
 """
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -128,14 +129,13 @@ def plan_training(
     check_folder(work_dir)
     if is_main() and checkpoint is None:
         check_unused(work_dir, overwrite=replaces)
-    found = prepare_data(cfg, options, DATALOADERS)
+    check = partial(_check_beginning, weights=checkpoint is None)
+    found = prepare_data(cfg, options, DATALOADERS, check)
     if found and subset:
         part_size(subset, found.splits["train_dataloader"].usable)
     cfg.optim_wrapper.type, cfg.optim_wrapper.precision = "AutocastOptimWrapper", options.precision
     complexity = _complete(cfg, options, work_dir)
-    if checkpoint is None:
-        _check_weights(cfg)
-    _check_saving(cfg)
+    check(cfg)
     _check_room(cfg, complexity.params)
     record: dict[str, Any] = {}
     if found:
@@ -268,15 +268,21 @@ def _nothing_to_resume(work_dir: Path, problems: Sequence[str]) -> UserError:
     return UserError(f"Nothing to resume: {found} Leave --resume out to begin, or give --resume auto: it does either.")
 
 
-def prepare_data(cfg: Config, options: Options, loaders: Sequence[str]) -> Preflight | None:
-    """Generate the demo's data and check the data before anything heavy is imported; None in the other processes."""
+def prepare_data(
+    cfg: Config, options: Options, loaders: Sequence[str], check: Callable[[Config], object] = lambda complete: None
+) -> Preflight | None:
+    """Generate the demo's data and check the data before anything heavy is imported; None in the other processes.
+
+    ``check`` is called with the complete config before data are generated, since a refused command makes none.
+    """
     if not is_main():
         return None
     find_launcher(options.launcher)
     if cfg.get("demo"):
         complete = cfg.copy()
         complete_model(complete)
-        _check_registered(complete, options)  # first: a command that is refused makes no data
+        _check_registered(complete, options)
+        check(complete)
         make_demo_data = import_module(cfg.demo.module).make_demo_data
         make_demo_data(Path(cfg.data_root), train_images=cfg.train_images, val_images=cfg.val_images)
     return check_data(cfg, loaders)
@@ -355,19 +361,15 @@ def _check_classes(trained: Mapping[str, Any], cfg: Config) -> None:
         )
 
 
-def _check_weights(cfg: Config) -> None:
-    """Refuse weights that a training cannot begin with."""
-    if cfg.model.backbone.get("pretrained"):
-        for module in build_skeleton(cfg).modules():
-            if check := getattr(module, "check_weights", None):
-                check()
-
-
-def _check_saving(cfg: Config) -> None:
-    """Refuse an interval between checkpoints that is none."""
+def _check_beginning(cfg: Config, *, weights: bool) -> None:
+    """Refuse an interval between checkpoints that is none and, if asked to, weights that no training can begin with."""
     from benchmark.training.saving import parse_interval  # takes PyTorch with it
 
     parse_interval(cfg.default_hooks.checkpoint.interval)
+    if weights and cfg.model.backbone.get("pretrained"):
+        for module in build_skeleton(cfg).modules():
+            if check := getattr(module, "check_weights", None):
+                check()
 
 
 def _check_room(cfg: Config, params: int) -> None:
