@@ -21,6 +21,7 @@ from benchmark.config.complete import DATALOADERS, complete_model
 from benchmark.config.identity import config_sha256, flatten, identity
 from benchmark.config.load import config_name, load_options
 from benchmark.config.overrides import check_arguments
+from benchmark.config.recipe import EARLY_STOP, Recipe
 from benchmark.data.subsets import describe_part, part_size
 from benchmark.files.atomic import check_folder, make_folder, remove_leftovers
 from benchmark.files.checkpoints import check_fit, load_checkpoint, load_weights, newest_intact, resolve_checkpoint
@@ -100,13 +101,15 @@ def plan_training(
     keep: int | None = None,
     compiled: bool = False,
     pictures: int = 0,
+    recipe: Recipe | None = None,
 ) -> Plan:
     """Check a training; arguments as in ``benchmark.training.train.train``.
 
     Raises:
         UserError: whatever the user can fix.
     """
-    cfg = load_options(options, pretrained=pretrained, steps=steps, subset=subset)
+    cfg = load_options(options, pretrained=pretrained, steps=steps, subset=subset, recipe=recipe)
+    _check_accumulation(cfg)
     if pictures and TASKS[cfg.task].kind != "detector":
         raise UserError(f"--pictures draws detections, and {options.config} is a {cfg.task} config: leave it out.")
     if compiled:
@@ -134,12 +137,12 @@ def plan_training(
     cfg.optim_wrapper.type, cfg.optim_wrapper.precision = "AutocastOptimWrapper", options.precision
     complexity = _complete(cfg, options, work_dir)
     if checkpoint is None:
-        _check_weights(cfg)
+        _check_begin(cfg)
     _check_saving(cfg)
     _check_room(cfg, complexity.params)
     record: dict[str, Any] = {}
     if found:
-        record = _describe_run(cfg, found.splits["train_dataloader"].sha256)
+        record = _describe_run(cfg, *(found.splits[name].sha256 for name in DATALOADERS))
         if checkpoint and not resume_anyway:
             _check_same_run(load_checkpoint(checkpoint).get("run"), record)
     cfg.resume, cfg.load_from = checkpoint is not None, checkpoint and str(checkpoint)
@@ -355,9 +358,10 @@ def _check_classes(trained: Mapping[str, Any], cfg: Config) -> None:
         )
 
 
-def _check_weights(cfg: Config) -> None:
-    """Refuse weights that a training cannot begin with."""
-    if cfg.model.backbone.get("pretrained"):
+def _check_begin(cfg: Config) -> None:
+    """Refuse weights that a training cannot begin with, and stages to freeze that there are not."""
+    backbone = cfg.model.backbone
+    if backbone.get("pretrained") or backbone.get("frozen_stages", -1) >= 0:
         for module in build_skeleton(cfg).modules():
             if check := getattr(module, "check_weights", None):
                 check()
@@ -370,6 +374,15 @@ def _check_saving(cfg: Config) -> None:
     parse_interval(cfg.default_hooks.checkpoint.interval)
 
 
+def _check_accumulation(cfg: Config) -> None:
+    """Refuse MMEngine's own accumulation, which loses gradients where a training resumes."""
+    if cfg.optim_wrapper.get("accumulative_counts", 1) != 1:
+        raise UserError(
+            f"{cfg.filename} sets optim_wrapper.accumulative_counts: leave it out, and give --accumulate N, which "
+            "takes a batch of --batch-size in N parts."
+        )
+
+
 def _check_room(cfg: Config, params: int) -> None:
     """Refuse a training whose checkpoints the disk cannot hold."""
     row = check_disk(cfg, params)
@@ -377,14 +390,16 @@ def _check_room(cfg: Config, params: int) -> None:
         raise UserError(row.message)
 
 
-def _describe_run(cfg: Config, data: str) -> dict[str, Any]:
-    """Return what decides every number of a training, in plain containers; ``data`` is the training data's hash."""
+def _describe_run(cfg: Config, training: str, validation: str) -> dict[str, Any]:
+    """Return what decides every number of a training, in plain containers, given the hashes of its data."""
+    stops_early = any(hook.type == EARLY_STOP for hook in cfg.custom_hooks)
     return {
         "config": flatten(identity(cfg)),
         "seed": cfg.randomness.seed,
         "precision": cfg.optim_wrapper.precision,
         "processes": world_size(),
-        "training data": data,
+        "training data": training,
+        **({"validation data": validation} if stops_early else {}),
         **({"compiled": True} if cfg.compiled else {}),  # checkpoints from before there was a choice say nothing
     }
 
