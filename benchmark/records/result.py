@@ -84,6 +84,11 @@ class TrainingRecord(Strict):
         images: number of images trained on, the usable ones.
         subset_of: how many usable ones there were where a part was trained on (--fraction, --images); else None.
         subset_seed: what that part was drawn with.
+        planned: iterations that the training would have had without its early stop; None where it had them all.
+        early_stop: evaluations without a better figure that it stops after, None for none.
+        ema: least momentum of the moving average that the weights are; None for the last weights themselves.
+        frozen_stages: the backbone was frozen up to and including C(k+1); None for nothing.
+        accumulate: parts that each batch was taken in.
     """
 
     iterations: int
@@ -102,6 +107,11 @@ class TrainingRecord(Strict):
     images: int | None = None
     subset_of: int | None = None
     subset_seed: int | None = None
+    planned: int | None = None
+    early_stop: int | None = None
+    ema: float | None = None
+    frozen_stages: int | None = None
+    accumulate: int = 1
 
     @property
     def part(self) -> str:

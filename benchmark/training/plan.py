@@ -22,6 +22,7 @@ from benchmark.config.complete import DATALOADERS, complete_model
 from benchmark.config.identity import config_sha256, flatten, identity
 from benchmark.config.load import config_name, load_options
 from benchmark.config.overrides import check_arguments
+from benchmark.config.recipe import EARLY_STOP, Recipe
 from benchmark.data.subsets import describe_part, part_size
 from benchmark.files.atomic import check_folder, make_folder, remove_leftovers
 from benchmark.files.checkpoints import check_fit, load_checkpoint, load_weights, newest_intact, resolve_checkpoint
@@ -101,13 +102,15 @@ def plan_training(
     keep: int | None = None,
     compiled: bool = False,
     pictures: int = 0,
+    recipe: Recipe | None = None,
 ) -> Plan:
     """Check a training; arguments as in ``benchmark.training.train.train``.
 
     Raises:
         UserError: whatever the user can fix.
     """
-    cfg = load_options(options, pretrained=pretrained, steps=steps, subset=subset)
+    cfg = load_options(options, pretrained=pretrained, steps=steps, subset=subset, recipe=recipe)
+    _check_accumulation(cfg)
     if pictures and TASKS[cfg.task].kind != "detector":
         raise UserError(f"--pictures draws detections, and {options.config} is a {cfg.task} config: leave it out.")
     if compiled:
@@ -139,7 +142,7 @@ def plan_training(
     _check_room(cfg, complexity.params)
     record: dict[str, Any] = {}
     if found:
-        record = _describe_run(cfg, found.splits["train_dataloader"].sha256)
+        record = _describe_run(cfg, *(found.splits[name].sha256 for name in DATALOADERS))
         if checkpoint and not resume_anyway:
             _check_same_run(load_checkpoint(checkpoint).get("run"), record)
     cfg.resume, cfg.load_from = checkpoint is not None, checkpoint and str(checkpoint)
@@ -362,14 +365,27 @@ def _check_classes(trained: Mapping[str, Any], cfg: Config) -> None:
 
 
 def _check_beginning(cfg: Config, *, weights: bool) -> None:
-    """Refuse an interval between checkpoints that is none and, if asked to, weights that no training can begin with."""
+    """Refuse an interval between checkpoints that is none.
+
+    Of a training that begins, also ``weights`` that it cannot begin with, and stages to freeze that there are not.
+    """
     from benchmark.training.saving import parse_interval  # takes PyTorch with it
 
     parse_interval(cfg.default_hooks.checkpoint.interval)
-    if weights and cfg.model.backbone.get("pretrained"):
+    backbone = cfg.model.backbone
+    if weights and (backbone.get("pretrained") or backbone.get("frozen_stages", -1) >= 0):
         for module in build_skeleton(cfg).modules():
             if check := getattr(module, "check_weights", None):
                 check()
+
+
+def _check_accumulation(cfg: Config) -> None:
+    """Refuse MMEngine's own accumulation, which loses gradients where a training resumes."""
+    if cfg.optim_wrapper.get("accumulative_counts", 1) != 1:
+        raise UserError(
+            f"{cfg.filename} sets optim_wrapper.accumulative_counts: leave it out, and give --accumulate N, which "
+            "takes a batch of --batch-size in N parts."
+        )
 
 
 def _check_room(cfg: Config, params: int) -> None:
@@ -379,14 +395,16 @@ def _check_room(cfg: Config, params: int) -> None:
         raise UserError(row.message)
 
 
-def _describe_run(cfg: Config, data: str) -> dict[str, Any]:
-    """Return what decides every number of a training, in plain containers; ``data`` is the training data's hash."""
+def _describe_run(cfg: Config, training: str, validation: str) -> dict[str, Any]:
+    """Return what decides every number of a training, in plain containers, given the hashes of its data."""
+    stops_early = any(hook.type == EARLY_STOP for hook in cfg.custom_hooks)
     return {
         "config": flatten(identity(cfg)),
         "seed": cfg.randomness.seed,
         "precision": cfg.optim_wrapper.precision,
         "processes": world_size(),
-        "training data": data,
+        "training data": training,
+        **({"validation data": validation} if stops_early else {}),
         **({"compiled": True} if cfg.compiled else {}),  # checkpoints from before there was a choice say nothing
     }
 
