@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -122,6 +122,7 @@ def preloaded() -> ForkServerContext:
 
 
 def _run_tool_to_files(tool: str, arguments: tuple[object, ...], out: Path, environment: dict[str, str]) -> None:
+    os.environ.clear()  # it is the fork server's, as that began
     os.environ.update(environment)
     os.setsid()  # a process group of its own, as a shell gives it
     for stream, path in ((1, out), (2, out.with_suffix(".err"))):
@@ -137,8 +138,9 @@ def _run_tool_to_files(tool: str, arguments: tuple[object, ...], out: Path, envi
 def started_tool(tool: str, *arguments: object, out: Path, **environment: str) -> Iterator[BaseProcess]:
     """Run one of tools/ in a process group of its own, beside the test; it prints into a file and one ending in .err.
 
-    The process is killed at the end.
+    It has the test's environment, and what is named here. The process is killed at the end.
     """
+    environment = {**os.environ, **environment}
     process = preloaded().Process(target=_run_tool_to_files, args=(tool, arguments, out, environment))
     process.start()
     try:
@@ -158,9 +160,14 @@ def two_ranks() -> list[dict[str, str]]:
 
 def wait_for(path: Path, text: str) -> None:
     """Return when a file holds a text; an error after two minutes."""
+    wait_until(lambda: path.is_file() and text in path.read_text(), f"no {text!r} in {path}")
+
+
+def wait_until(holds: Callable[[], bool], otherwise: str = "it does not hold") -> None:
+    """Return when something holds; an error after two minutes."""
     deadline = time.monotonic() + 120
-    while not (path.is_file() and text in path.read_text()):
-        assert time.monotonic() < deadline, f"no {text!r} in {path}"
+    while not holds():
+        assert time.monotonic() < deadline, otherwise
         time.sleep(0.1)
 
 
