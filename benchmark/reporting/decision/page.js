@@ -13,7 +13,9 @@ function asked() {
 function show(view) {
   const now = asked();
   const answer = choose(DATA.options, DATA.pairs, now);
-  document.getElementById("sentence").textContent = sentence(DATA, now);
+  const [first, ...rest] = sentence(DATA, now).split(". ");
+  document.getElementById("answer").textContent = `${first.replace(/\.$/, "")}.`;
+  document.getElementById("reserve").textContent = rest.join(". ");
   rows.forEach((row, i) => {
     row.classList.toggle("taken", answer !== null && answer.taken === i);
     row.classList.toggle("barred", !meets(DATA.options[i], now));
@@ -28,7 +30,7 @@ for (const [name, scale] of Object.entries(SCALES)) {
   const value = DATA.constraints[name];
   if (value !== null) input(name).value = value / scale;
 }
-makeTable(table, {});
+makeTable(table, { columnDefs: [{ targets: "number", type: "empty-last" }] });
 Promise.all(Object.entries(DATA.charts).map(([id, spec]) => drawChart(id, spec))).then(([frontier]) => {
   show(frontier.view);
   input("asked").addEventListener("input", () => show(frontier.view));

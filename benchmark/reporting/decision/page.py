@@ -22,10 +22,13 @@ def page(decision: Decision, place: Path) -> str:
     if len(decision.candidates) > 1:
         charts["differences"] = difference_chart(decision, page=True)
     classes = text.class_rows(decision, _BY_CLASS)
+    answer, _, reserve = decision.sentence.partition(". ")
     return offline.render(
         _PARTS,
         {
             "decision": decision,
+            "answer": f"{answer.removesuffix('.')}.",
+            "reserve": reserve,
             "text": text,
             "heading": decision.figure.heading,
             "classes": classes,

@@ -20,7 +20,6 @@ from backbones.errors import UserError
 
 _PARTS = Path(__file__).parent
 _EXPORTS = re.compile(r"export\s*\{([^}]*)\}\s*;?")
-_COLOURS = ("paper-ground", "raised", "ink", "muted", "rule", "accent", "tint", "printed", "warning")
 
 
 def check_installed() -> None:
@@ -74,24 +73,18 @@ def json_in_html(data: Any) -> str:
     return json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
 
 
-def colours(*, page: bool) -> dict[str, str]:
-    """Return the colours of charts by name: those of a page, which follow light and dark, or of a printed figure."""
-    if page:
-        return {name: f"var(--{name})" for name in _COLOURS}
-    style = (_PARTS / "shared.css").read_text(encoding="utf-8")
-    return {name: found[1] for name in _COLOURS if (found := re.search(rf"--{name}: light-dark\((#\w+),", style))}
-
-
 def _tables_script() -> str:
-    """Return DataTables as a part of a module: its export becomes a name."""
+    """Return DataTables as a part of a module: its exports become names."""
     import itables
 
     text = (Path(itables.__file__).parent / "html" / "dt_bundle.js").read_text(encoding="utf-8")
     found = _EXPORTS.search(text)
-    table = re.search(r"(\w+) as ITable\b", found[1]) if found else None
-    if not found or not table:
-        raise UserError("The page does not know this version of itables: it offers no ITable. Install itables 2.9.")
-    return f"{text[: found.start()]}\nconst ITable = {table[1]};\n{text[found.end() :]}"
+    pairs = [part.split(" as ") for part in found[1].split(",")] if found else []
+    names = {new: old for old, new in pairs}
+    if not found or not names.keys() >= {"ITable", "jQuery"}:
+        raise UserError("Pages do not know this version of itables, which offers no ITable: install itables 2.9.")
+    named = f"const ITable = {names['ITable']}, jQuery = {names['jQuery']};"
+    return f"{text[: found.start()]}\n{named}\n{text[found.end() :]}"
 
 
 def _tables_style() -> str:

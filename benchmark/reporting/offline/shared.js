@@ -27,6 +27,14 @@ function drawChart(id, spec) {
   return vegaEmbed(`#${id}`, spec, { ast: true, actions: false, renderer: "svg", tooltip: { theme: "custom" } });
 }
 
+// Rows without a value stay last, whichever way a column is sorted.
+const isNone = (value) => value === "" || Number.isNaN(Number(value ?? undefined));
+for (const [way, sign] of [["asc", 1], ["desc", -1]]) {
+  jQuery.fn.dataTable.ext.type.order[`empty-last-${way}`] = (a, b) =>
+    isNone(a) - isNone(b) || (isNone(a) ? 0 : sign * (a - b));
+}
+
 function makeTable(table, options) {
-  return new ITable(table, { paging: false, info: false, order: [], autoWidth: false, layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null }, ...options });
+  const layout = { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null };
+  return new ITable(table, { paging: false, info: false, order: [], autoWidth: false, layout, ...options }).dt;
 }
