@@ -252,6 +252,14 @@ def number(low: float, high: float) -> Callable[[str], float]:
     return parse
 
 
+def parameters(text: str) -> float:
+    """Return a number of parameters such as ``5M``; the type of an argument."""
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)([kM])", text)
+    if not found or not float(found[1]):
+        raise argparse.ArgumentTypeError(f"takes a number of parameters such as 5M, 4.5M or 800k, found {text!r}")
+    return float(found[1]) * {"k": 1e3, "M": 1e6}[found[2]]
+
+
 def add_config_choices(parser: argparse.ArgumentParser) -> None:
     """Add the options that complete a template."""
     parser.add_argument("--backbone", metavar="NAME", help="of the catalogue, or timm:NAME (default: the config's)")

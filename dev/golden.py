@@ -32,7 +32,7 @@ LEADERBOARDS = {
 
 
 def leaderboard(name: str) -> str:
-    """Return what a recorded leaderboard should be; of the page only what stands between its header and its script."""
+    """Return what a recorded leaderboard should be; of the page only what stands between its header and its scripts."""
     format, paper = LEADERBOARDS[name]
     before = Path.cwd()
     os.chdir(LEADERBOARD)  # the output names the folders as they were given
@@ -40,7 +40,7 @@ def leaderboard(name: str) -> str:
         text = render(make_report(find_runs([Path("runs")]), paper=paper), format)
     finally:
         os.chdir(before)
-    return text[text.index("<header>") : text.index("<script>")] if format == "html" else text
+    return text[text.index("<header>") : text.rindex('<script type="application/json"')] if format == "html" else text
 
 
 def _update_leaderboards() -> None:

@@ -1,4 +1,4 @@
-"""Train one recipe on several backbones and seeds: a plan with its time first, then every run, then the leaderboard.
+"""Train one recipe on several backbones and seeds: a plan with its time first, then every run, then the decision.
 
 Interrupted at any moment and started again it continues; finished runs are not run again, and one that fails is listed
 and does not stop the others.
@@ -95,11 +95,11 @@ def _engine(args: argparse.Namespace) -> "Engine":
 
 
 def main() -> None:
-    """Read the arguments, plan, run, and print the leaderboard."""
+    """Read the arguments, plan, run, and say which backbone to take."""
     args = make_parser().parse_args()
     announce("Planning", aside=False)
 
-    from benchmark.reporting.leaderboard import find_runs, make_report, render
+    from benchmark.reporting.decision.series import conclude
     from benchmark.training.series.plan import jobs, plan_series
     from benchmark.training.series.run import describe, failures, run_series, time_steps
 
@@ -119,7 +119,7 @@ def main() -> None:
         print(describe(series, jobs(series, args.work_dir), engine.places))
         return
     outcome = run_series(series, args.work_dir, engine=engine, say=lambda text: print(text, flush=True))
-    print(render(make_report(find_runs([args.work_dir])), "markdown"), end="")
+    print(conclude(args.work_dir), end="")
     for line in failures(outcome):
         print(line, file=sys.stderr)
     sys.exit(1 if outcome.failed else 0)

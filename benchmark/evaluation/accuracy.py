@@ -17,6 +17,7 @@ from benchmark.files.atomic import write_atomically
 from benchmark.files.run_folder import CONFUSION
 from benchmark.models.classifier import TOP
 
+ANSWERS_HEADER = ("image", "true class", "answer")
 _ENDS = (2.5, 97.5)  # percentiles
 
 
@@ -162,6 +163,7 @@ class ClassificationAccuracy(BaseMetric):
         confusion: after an evaluation, on the main process, images by (true, predicted) class.
         per_class: accuracy by class name, under ``top1``.
         answers: what the figures were counted from.
+        places: (N,) the image of each answer, by its place in the data set.
         unreadable: names of the pictures that could not be read; they do not count.
     """
 
@@ -173,6 +175,7 @@ class ClassificationAccuracy(BaseMetric):
         self.confusion = np.zeros((0, 0), dtype=np.int64)
         self.per_class: dict[str, dict[str, float | None]] = {}
         self.answers: Answers | None = None
+        self.places = np.zeros(0, dtype=np.int64)
         self.unreadable: tuple[str, ...] = ()
 
     @property
@@ -212,6 +215,7 @@ class ClassificationAccuracy(BaseMetric):
         names = self.dataset_meta["classes"]
         labels = np.array([answer.label for answer in results])
         predicted = np.array([answer.best for answer in results])
+        self.places = np.array([answer.image for answer in results])
         self.answers = Answers(labels, predicted, len(names), _among(results))
         self.confusion = self.answers.confusion
         self.per_class = {"top1": dict(zip(names, self.answers.per_class, strict=True))}
@@ -230,6 +234,17 @@ class ClassificationAccuracy(BaseMetric):
         writer.writerow(["true class", *names])
         writer.writerows([name, *row] for name, row in zip(names, self.confusion.tolist(), strict=True))
         write_atomically(path, lambda temporary: temporary.write_text(text.getvalue()))
+
+    def save_answers(self, path: Path) -> None:
+        """Write a row per image, in the order of the data set: its place, its true class and the first answer."""
+        assert self.answers is not None  # the evaluation is over
+        order = np.argsort(self.places, kind="stable")
+        columns = (self.places, self.answers.labels, self.answers.predicted[:, 0])
+        rows = np.stack([column[order] for column in columns], axis=1)  # (N, 3)
+        write_atomically(
+            path,
+            lambda temporary: np.savetxt(temporary, rows, "%d", ",", header=",".join(ANSWERS_HEADER), comments=""),
+        )
 
 
 def worst_classes(per_class: dict[str, float | None], count: int) -> dict[str, float]:

@@ -9,7 +9,7 @@ Methods and their Application, 1997, section 2.4). AP's interpolation takes a ma
 objects, and a resample's AP higher still: percentile intervals move away from the truth, basic ones towards it.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ FIGURES = {
     "APm": ("medium", slice(None)),
     "APl": ("large", slice(None)),
 }
+AREAS = tuple(dict.fromkeys(area for area, _ in FIGURES.values()))
 _RECALLS = np.linspace(0, 1, 101)
 _MOST = 100  # detections of an image and a category that count
 _CHUNK = 32  # resamples at once
@@ -129,6 +130,7 @@ def match(
     iou_type: IouType = "bbox",
     *,
     left_out: Collection[int] = (),
+    areas: Collection[str] = AREAS,
 ) -> Matches:
     """Match detections to objects as pycocotools does.
 
@@ -138,6 +140,7 @@ def match(
             area of a detected mask is the mask's own.
         iou_type: ``bbox`` or ``segm``.
         left_out: ids of images that were not evaluated.
+        areas: the ranges of areas to match in.
 
     Raises:
         UserError: a detection on an image, or of a category, that the annotations do not have.
@@ -152,11 +155,11 @@ def match(
         areas=_areas(detections, iou_type),
     )
     ids = sorted({category["id"] for category in content["categories"]})
-    areas = {
+    matched = {
         name: _match_area(found, outcomes, image_ids, ids)
-        for name, outcomes in _outcomes(content, detections, found, iou_type).items()
+        for name, outcomes in _outcomes(content, detections, found, iou_type, areas).items()
     }
-    return Matches(tuple(image_ids.tolist()), areas)
+    return Matches(tuple(image_ids.tolist()), matched)
 
 
 def average_precision(matches: Matches, weights: np.ndarray | None = None) -> dict[str, float | None]:
@@ -182,13 +185,34 @@ def resample(matches: Matches, resamples: int, seed: int = 0) -> dict[str, np.nd
     """
     if resamples < 1:
         raise UserError(f"A bootstrap takes a number of resamples from 1, found {resamples}; 1000 is usual.")
-    images, generator = len(matches.image_ids), np.random.default_rng(seed)
-    chunks = []
-    for start in track_progress(range(0, resamples, _CHUNK), "resampling"):
-        size = min(_CHUNK, resamples - start)
-        weights = generator.multinomial(images, np.full(images, 1 / images), size=size)  # (size, images)
-        chunks.append(_weighted_figures(matches, weights.astype(np.int32)))
+    draws = track_progress(draw_images(len(matches.image_ids), resamples, seed), "resampling", -(-resamples // _CHUNK))
+    chunks = [_weighted_figures(matches, weights) for weights in draws]
     return {name: np.concatenate([figures[name] for figures in chunks]) for name in FIGURES}
+
+
+def draw_images(images: int, resamples: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """Yield how often each image is drawn, some resamples at a time: (some, images) int32.
+
+    The same number of images and the same seed give the same draws.
+    """
+    generator = np.random.default_rng(seed)
+    for start in range(0, resamples, _CHUNK):
+        size = min(_CHUNK, resamples - start)
+        yield generator.multinomial(images, np.full(images, 1 / images), size=size).astype(np.int32)
+
+
+def class_precisions(matches: Matches, weights: np.ndarray) -> np.ndarray:
+    """Return AP by category, over objects of all areas, in percent: (categories, B), NaN where no object is drawn.
+
+    Their mean over the categories that have one is AP.
+
+    Args:
+        matches: of a run.
+        weights: (B, images) integers, how often each image counts.
+    """
+    weights = weights.astype(np.int32)
+    # Every IoU threshold has the same objects, so the mean over (categories, thresholds) is one of means.
+    return 100 * np.stack([_category_ap(category, weights).mean(axis=0) for category in matches.areas["all"]])
 
 
 def bootstrap(matches: Matches, resamples: int = 1000, seed: int = 0) -> dict[str, tuple[float, float] | None]:
@@ -276,7 +300,11 @@ def _areas(detections: Sequence[Mapping[str, Any]], iou_type: IouType) -> np.nda
 
 
 def _outcomes(
-    content: dict[str, Any], detections: Sequence[Mapping[str, Any]], found: _Found, iou_type: IouType
+    content: dict[str, Any],
+    detections: Sequence[Mapping[str, Any]],
+    found: _Found,
+    iou_type: IouType,
+    areas: Collection[str],
 ) -> dict[str, _Outcomes]:
     """Match all detections, once an area range.
 
@@ -287,6 +315,10 @@ def _outcomes(
     truth = COCO(content)
     results = truth.load_res(as_results([detections[i] for i in rivals], iou_type))
     evaluation = COCOeval(truth, results, iou_type)
+    params = evaluation.params
+    ranges = dict(zip(params.area_rng_lbl, params.area_rng, strict=True))
+    params.area_rng, params.area_rng_lbl = [ranges[name] for name in areas], [*areas]
+    evaluation.params = params
     evaluation.evaluate()
     pairs: dict[tuple[float, ...], list[dict[str, Any]]] = {}
     for pair in filter(None, evaluation.eval_imgs):

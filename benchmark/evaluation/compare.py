@@ -1,6 +1,6 @@
 """Two runs on the same images: which one do the data support?"""
 
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, NotRequired
 
@@ -12,10 +12,11 @@ from backbones.tensors import file_sha256
 from benchmark.config.load import load_config
 from benchmark.console import listed
 from benchmark.data.annotations import read_annotations
-from benchmark.evaluation.bootstrap import Difference, Matches, match, paired_difference
+from benchmark.evaluation.bootstrap import AREAS, Difference, Matches, match, paired_difference
 from benchmark.files.run_folder import CONFIG, DETECTIONS, RESULT
 from benchmark.records.figures import IOU_TYPES, IouType
-from benchmark.records.result import Result, read_result
+from benchmark.records.result import read_result
+from benchmark.records.runs import Run
 from benchmark.records.schema import first_problem
 from benchmark.tasks import TASKS
 
@@ -43,12 +44,6 @@ class _Detection(TypedDict):
 _DETECTIONS = TypeAdapter(Annotated[list[_Detection], FailFast()])
 
 
-@dataclass(frozen=True)
-class _Run:
-    folder: Path
-    result: Result
-
-
 def compare_runs(
     a: Path, b: Path, *, annotations: Path | None = None, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Difference | None]:
@@ -68,26 +63,22 @@ def compare_runs(
         UserError: not the same data, no detections, or files that do not belong together.
     """
     runs = [_read_run(path) for path in (a, b)]
-    _check_same_data(*runs)
-    annotations = annotations or _find_annotations(runs[0])
-    if not annotations.is_file():
-        raise UserError(f"Annotation file not found: {annotations}. Give --annotations FILE.")
-    if file_sha256(annotations) != runs[0].result.data.annotations_sha256:
-        raise UserError(
-            f"{annotations} is not the file that {a} was evaluated on (its SHA-256 differs): give --annotations."
-        )
+    check_same_data(*runs)
+    annotations = find_annotations(runs[0], annotations)
     figures = [[prefix for prefix in IOU_TYPES if f"{prefix}_AP" in run.result.metrics] for run in runs]
     shared = [prefix for prefix in figures[0] if prefix in figures[1]]
     if not shared:
         raise UserError(f"{a} and {b} share no AP to compare: only runs of detectors can be.")
-    detections = [_read_detections(run) for run in runs]
+    detections = [read_detections(run) for run in runs]
     differences: dict[str, Difference | None] = {}
     for prefix in shared:
         ours, theirs = (
-            _match(run, annotations, found, IOU_TYPES[prefix]) for run, found in zip(runs, detections, strict=True)
+            match_run(run, annotations, found, IOU_TYPES[prefix]) for run, found in zip(runs, detections, strict=True)
         )
         compared = paired_difference(ours, theirs, resamples=resamples, seed=seed)
-        _check_recount(runs, prefix, compared["AP"])
+        if compared["AP"] is not None:
+            for run, figure in zip(runs, (compared["AP"].a, compared["AP"].b), strict=True):
+                check_recount(run, f"{prefix}_AP", figure)
         differences |= {f"{prefix}_{name}": difference for name, difference in compared.items()}
     return differences
 
@@ -117,14 +108,19 @@ def comparison_rows(differences: dict[str, Difference | None]) -> list[dict[str,
     ]
 
 
-def _read_run(path: Path) -> _Run:
+def _read_run(path: Path) -> Run:
     file = path / RESULT if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"Result not found: {file}. Give a run's folder or its {RESULT}.")
-    return _Run(file.parent, read_result(file))
+    return Run(file.parent, read_result(file))
 
 
-def _check_same_data(a: _Run, b: _Run) -> None:
+def check_same_data(a: Run, b: Run) -> None:
+    """Refuse two runs that were not evaluated on the same pictures.
+
+    Raises:
+        UserError: other annotations, or other pictures left out.
+    """
     if a.result.data.annotations_sha256 != b.result.data.annotations_sha256:
         named = [
             f"{run.folder} on {run.result.data.name} {run.result.data.split}, {run.result.data.images} images"
@@ -139,7 +135,24 @@ def _check_same_data(a: _Run, b: _Run) -> None:
         )
 
 
-def _find_annotations(run: _Run) -> Path:
+def find_annotations(run: Run, given: Path | None = None) -> Path:
+    """Return the annotation file that a run was evaluated on: a given one, or what its config names.
+
+    Raises:
+        UserError: it is not there, or is another file.
+    """
+    annotations = given or _named_annotations(run)
+    if not annotations.is_file():
+        raise UserError(f"Annotation file not found: {annotations}. Give --annotations FILE.")
+    if file_sha256(annotations) != run.result.data.annotations_sha256:
+        raise UserError(
+            f"{annotations} is not the file that {run.folder} was evaluated on (its SHA-256 differs): give "
+            "--annotations."
+        )
+    return annotations
+
+
+def _named_annotations(run: Run) -> Path:
     config = run.folder / CONFIG
     if not config.is_file():
         raise UserError(f"{run.folder} holds no {CONFIG} that names the annotations: give --annotations FILE.")
@@ -149,7 +162,12 @@ def _find_annotations(run: _Run) -> Path:
     return annotations
 
 
-def _read_detections(run: _Run) -> list[_Detection]:
+def read_detections(run: Run) -> list[_Detection]:
+    """Return what a run's figures were counted from.
+
+    Raises:
+        UserError: it is not there, or is no list of detections.
+    """
     path = run.folder / DETECTIONS
     if not path.is_file():
         tool = TASKS[run.result.task].tool
@@ -160,24 +178,34 @@ def _read_detections(run: _Run) -> list[_Detection]:
         raise UserError(f"{path} is no list of detections in COCO's results format: {first_problem(error)}.") from error
 
 
-def _match(run: _Run, annotations: Path, detections: list[_Detection], iou_type: IouType) -> Matches:
+def match_run(
+    run: Run, annotations: Path, detections: list[_Detection], iou_type: IouType, areas: Collection[str] = AREAS
+) -> Matches:
+    """Match a run's detections to the objects of the pictures that it was evaluated on; see ``match``.
+
+    Raises:
+        UserError: detections of another data set.
+    """
     left_out: set[int] = set()
     if unreadable := set(run.result.data.unreadable):
         images = read_annotations(annotations)["images"]
         left_out = {image["id"] for image in images if image["file_name"] in unreadable}
     try:
-        return match(annotations, detections, iou_type, left_out=left_out)
+        return match(annotations, detections, iou_type, left_out=left_out, areas=areas)
     except UserError as error:
         raise UserError(f"{run.folder / DETECTIONS}: {error}") from error
 
 
-def _check_recount(runs: list[_Run], prefix: str, recounted: Difference | None) -> None:
-    if recounted is None:
-        return
-    for run, figure in zip(runs, (recounted.a, recounted.b), strict=True):
-        recorded = run.result.metrics[f"{prefix}_AP"]
-        if recorded is None or abs(recorded - figure) > _TOLERANCE:
-            raise UserError(
-                f"{run.folder / DETECTIONS} does not belong to the {RESULT} beside it: {prefix} AP {figure:.2f} "
-                f"from the detections, {recorded} in the result. Evaluate again."
-            )
+def check_recount(run: Run, figure: str, recounted: float) -> None:
+    """Check that a figure counted anew, in percent, is the one of the run's result.
+
+    Raises:
+        UserError: it is another.
+    """
+    recorded = run.result.metrics[figure]
+    if recorded is None or abs(recorded - recounted) > _TOLERANCE:
+        name = " ".join(figure.split("_"))
+        raise UserError(
+            f"{run.folder / DETECTIONS} does not belong to the {RESULT} beside it: {name} {recounted:.2f} from the "
+            f"detections, {recorded} in the result. Evaluate again."
+        )

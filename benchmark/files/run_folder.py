@@ -19,6 +19,7 @@ DAMAGED = ".damaged"  # what a checkpoint's name ends in once it is set aside
 # What its figures were counted from, and pictures of them.
 DETECTIONS = "detections.json"
 CONFUSION = "confusion.csv"
+ANSWERS = "answers.csv"  # of a classifier, by picture
 PICTURES = "pictures"
 SHEET = "sheet.png"  # in PICTURES: all of them in one
 DRAWN = "images"  # in PICTURES: each by itself, by its place in the data set
@@ -53,7 +54,7 @@ REPRODUCED = "reproduce"
 
 EVALUATION = "eval_"  # how the folder of a checkpoint's own evaluation begins
 
-RUN_NAMES = (RESULT, DETECTIONS, CONFUSION, BEST, CONFIG, LOG)
+RUN_NAMES = (RESULT, DETECTIONS, CONFUSION, ANSWERS, BEST, CONFIG, LOG)
 EVENTS = "events.out.tfevents.*"  # in VIS_DATA
 _LOGGED = (EVENTS, "config.py")
 

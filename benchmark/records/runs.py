@@ -43,6 +43,7 @@ class Found:
         runs: in the order of their folders.
         unfinished: trainings without a result.
         timings: measured times.
+        sessions: the same by file, in their order there: what was measured together.
         pairs: ratios of times that the paper prints too.
         trials: number of trials by the folder of their sweep.
         problems: one message per file or folder that cannot be read.
@@ -51,6 +52,7 @@ class Found:
     runs: list[Run] = field(default_factory=list)
     unfinished: list[Unfinished] = field(default_factory=list)
     timings: list[Latency] = field(default_factory=list)
+    sessions: dict[Path, list[Latency]] = field(default_factory=dict)
     pairs: list[Pair] = field(default_factory=list)
     trials: dict[Path, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -97,6 +99,7 @@ def _read_times(path: Path, found: Found) -> None:
     except UserError as error:
         found.problems.append(str(error))
         return
+    found.sessions[path] = file.latencies
     measured = {(other.model, other.input, other.conditions) for other in found.timings}
     for timing in file.latencies:
         if (timing.model, timing.input, timing.conditions) in measured:

@@ -12,9 +12,10 @@ from benchmark.config.load import config_name
 from benchmark.data.annotations import read_annotations
 from benchmark.data.decode import read_image
 from benchmark.files.atomic import make_folder
-from benchmark.files.run_folder import DRAWN, PICTURES, SHEET
+from benchmark.files.run_folder import ANSWERS, DRAWN, PICTURES, SHEET
 from benchmark.measuring.memory import peak_memory
 from benchmark.records.result import ConfigRecord, CostRecord, DataRecord, OwnDataRecord, Result, TrainingRecord
+from benchmark.tasks import TASKS
 from benchmark.training.hooks import CostHook
 from benchmark.training.plan import Plan
 from benchmark.training.processes import is_main
@@ -85,6 +86,8 @@ def finish(
     if is_main():
         result.write(plan.work_dir)
         metric.save(plan.work_dir / metric.file_name)
+        if TASKS[cfg.task].kind == "classifier":
+            metric.save_answers(plan.work_dir / ANSWERS)
         if out:
             make_folder(out.parent)
             metric.save(out)

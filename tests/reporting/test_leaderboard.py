@@ -16,7 +16,7 @@ from helpers import call_tool
 from backbones.errors import UserError
 from benchmark.records.result import Result
 from benchmark.reporting.leaderboard import FORMATS, find_runs, make_report, render, write
-from benchmark.reporting.leaderboard.plots import Point, frontier
+from benchmark.reporting.offline.charts import Point, frontier
 
 COCO = {"name": "coco2017", "split": "val2017", "images": 5000, "annotations_sha256": "1" * 64}
 DEMO = {"name": "demo", "split": "val2017", "images": 100, "annotations_sha256": "", "demo": True}
@@ -305,9 +305,9 @@ def test_the_frontier_is_what_no_point_beats():
     generator = np.random.default_rng(0)
     for _ in range(50):
         costs, accuracies = generator.integers(0, 6, (2, 8)).tolist()
-        points = [Point(cost, accuracy, "", 0, "run") for cost, accuracy in zip(costs, accuracies, strict=True)]
+        points = [Point("", cost, accuracy) for cost, accuracy in zip(costs, accuracies, strict=True)]
         beaten = {
             a for a in points for b in points
-            if b.cost <= a.cost and b.accuracy >= a.accuracy and (b.cost, b.accuracy) != (a.cost, a.accuracy)
+            if b.cost <= a.cost and b.figure >= a.figure and (b.cost, b.figure) != (a.cost, a.figure)
         }  # fmt: skip
         assert set(frontier(points)) == set(points) - beaten

@@ -43,6 +43,9 @@ def whole(shapes, tmp_path_factory) -> Path:
     assert "2 runs of 3 iterations: 1 backbones, 2 seeds; 0 are finished." in outcome.stdout
     assert "s a step" in outcome.stdout and "for what is left" in outcome.stdout
     assert "[2/2," in outcome.stdout and "shapes val" in outcome.stdout
+    decision = json.loads((folder / "decision.json").read_text())
+    assert decision["taken"] == "mobilenet_v3_small" and decision["candidates"][0]["ms"]["median"] > 0
+    assert decision["sentence"] in " ".join(outcome.stdout.split()) and (folder / "decision.html").is_file()
     return folder
 
 

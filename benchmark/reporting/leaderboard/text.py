@@ -60,13 +60,13 @@ def markdown(report: Report) -> str:
     """Return the leaderboards as Markdown tables."""
     parts = []
     for board in report.boards:
-        parts.append(f"### {_markdown_text(board.title)}")
-        parts.append(_table(board, "pipe", _markdown_text))
-        parts += map(_markdown_text, board.notes)
+        parts.append(f"### {markdown_text(board.title)}")
+        parts.append(_table(board, "pipe", markdown_text))
+        parts += map(markdown_text, board.notes)
     parts += [NO_RESULTS] if not report.boards else []
-    parts += map(_markdown_text, report.notes)
+    parts += map(markdown_text, report.notes)
     if report.unfinished:
-        items = "\n".join(f"- {_markdown_text(describe_unfinished(run))}" for run in report.unfinished)
+        items = "\n".join(f"- {markdown_text(describe_unfinished(run))}" for run in report.unfinished)
         parts.append(f"{UNFINISHED}:\n\n{items}")
     return "\n\n".join(parts) + "\n"
 
@@ -143,7 +143,8 @@ def _notes_of(row: Row) -> str:
     return ", ".join(row.marks)
 
 
-def _markdown_text(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """Return a text for a line or a cell of Markdown, in which nothing of it is markup."""
     return _UNSAFE_IN_MARKDOWN.sub(r"\\\1", " ".join(text.split()))
 
 
