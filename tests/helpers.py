@@ -31,12 +31,28 @@ from backbones import families
 from benchmark.config.complete import complete_model
 from benchmark.config.load import load_config
 from benchmark.config.names import CONFIGS
+from benchmark.data.demo.crops import crop_objects
 from benchmark.models.build import build_model
 from benchmark.records.result import Result
 from benchmark.training.registration import register
 
 REPOSITORY = CONFIGS.parent
 SMALL = ("model.backbone.name=mobilenet_v3_small", "model.backbone.pretrained=None")
+OBJECTS = (
+    "bottle",
+    "book",
+    "broccoli",
+    "bus",
+    "car",
+    "chair",
+    "cup",
+    "donut",
+    "person",
+    "pizza",
+    "potted plant",
+    "suitcase",
+)
+MOST_OBJECTS = 30  # a class
 
 
 def small_config(config: str = "ssdlite", *options: str, **changes: Any) -> Config:
@@ -175,6 +191,23 @@ def run_tool(tool: str, *arguments: str | Path, timeout: float = 300, **kwargs) 
     """Run one of tools/ as a user does."""
     command = [sys.executable, str(REPOSITORY / "tools" / tool), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=REPOSITORY, **kwargs)
+
+
+def real_objects(coco_mini: Path, root: Path) -> None:
+    """Cut the objects of twelve classes out of real pictures; every third one of a class is for the test."""
+    for source in ("train2017", "val2017"):
+        crop_objects(
+            coco_mini / f"annotations/instances_{source}.json",
+            coco_mini / source,
+            root / "all",
+            min_side=24,
+            classes=OBJECTS,
+        )
+    for folder in (root / "all").iterdir():
+        for index, crop in enumerate(sorted(folder.iterdir())[:MOST_OBJECTS]):
+            place = root / ("test" if index % 3 == 0 else "train") / folder.name
+            place.mkdir(parents=True, exist_ok=True)
+            crop.rename(place / crop.name)
 
 
 def pycocotools_ap(annotations: Path, detections: list[dict], iou_type: str) -> tuple[np.ndarray, np.ndarray]:

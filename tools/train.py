@@ -40,6 +40,12 @@ def make_parser() -> Parser:
         action="store_true",
         help="the backbone by torch.compile; for images of one size",
     )
+    parser.add_argument(
+        "--lr",
+        choices=("auto", "config"),
+        help="learning rate: searched in 15%% of the iterations, or the config's (default: auto for your own data and "
+        "for short trainings, unless --cfg-options says one)",
+    )
     parser.add_argument("--ema", action="store_true", help="evaluate and keep a moving average of the weights")
     parser.add_argument(
         "--early-stop",

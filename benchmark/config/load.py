@@ -61,12 +61,12 @@ def load_config(
         batch_size: images per process, in training and evaluation.
         allow_partial: accept a fine-grained data set with fewer images than the official one.
         subset: part of the training pictures, see ``benchmark.data.subsets``.
-        recipe: what else the command line changes of the training.
+        recipe: what else the command line changes of the training; None for nothing.
 
     Raises:
         UserError: no such config, one that cannot be read, or an option that does not fit it or changes nothing.
     """
-    recipe, path = recipe or Recipe(), find_config(path)
+    recipe, path = recipe or Recipe(lr="config"), find_config(path)
     users = _prepare_own(path, dataset, data_root, demo)
     own = _read_own(path, None if users else dataset, own_data=users is not None)
     path = Path(own.filename)
@@ -99,7 +99,6 @@ def load_config(
             cfg.data_root = str(root)
         merge(cfg, {key: value for key, value in overrides.items() if key not in names})
         complete_data(cfg, batch_size, allow_partial)
-        lay_recipe(cfg, recipe)
         complete_for_clients(cfg)
         return cfg
 
@@ -110,6 +109,8 @@ def load_config(
         check_names(names_of_files(overrides), own, known)
         cfg = assemble(overrides)
         check_effects(cfg, overrides, assemble)
+        full = read(demo_overlay(own.task), {}) if demo else own
+        lay_recipe(cfg, recipe, overrides.keys() - chosen.keys(), full.train_cfg.max_iters)
         cfg = Config(read_part(cfg), filename=path)
         cfg.name = run_name(own, path, _backbone(cfg))
         if users and "own_data" not in own:

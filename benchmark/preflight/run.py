@@ -11,7 +11,7 @@ from mmengine.config import Config
 from backbones.errors import UserError
 from backbones.tensors import check_file, file_sha256, read_state_dict
 from benchmark.config.load import config_name
-from benchmark.config.recipe import EMA
+from benchmark.config.recipe import EMA, SEARCH
 from benchmark.preflight.rows import Row
 
 RUN = "run"  # in place of a split's name
@@ -33,6 +33,8 @@ def check_learning_rate(cfg: Config, environment: Mapping[str, str] = os.environ
     if not (isinstance(rate, (int, float)) and math.isfinite(rate)):
         message = f"optim_wrapper.optimizer.lr: expected a number, found {rate!r}."
         return Row(RUN, check, "error", None, (), message)
+    if search := next((hook for hook in cfg.get("custom_hooks", ()) if hook.get("type") == SEARCH), None):
+        return Row(RUN, check, "ok", None, (f"searched from {search.low:.3g} to {search.high:.3g}",))
     scaling = cfg.get("auto_scale_lr") or {}
     base = scaling.get("base_batch_size", batch)
     place = f"batch {batch} ({images} images x world size {processes})"

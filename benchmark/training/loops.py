@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -44,18 +45,17 @@ class ResumableTrainLoop(IterBasedTrainLoop):
 
     def run_iter(self, data_batch: Mapping[str, Sequence]) -> None:
         """Train on one batch."""
-        if self._parts == 1:
-            super().run_iter(data_batch)
-            return
         self.runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=data_batch)
-        losses = [
-            self.runner.model.train_step(part, optim_wrapper=self.runner.optim_wrapper)
-            for part in split_batch(data_batch, self._parts)
-        ]
-        self.runner.call_hook(
-            "after_train_iter", batch_idx=self._iter, data_batch=data_batch, outputs=_mean_losses(losses)
-        )
+        losses = self.update(data_batch)
+        self.runner.call_hook("after_train_iter", batch_idx=self._iter, data_batch=data_batch, outputs=losses)
         self._iter += 1
+
+    def update(self, batch: Mapping[str, Sequence]) -> dict[str, Tensor]:
+        """Update the weights once by a batch; return its losses."""
+        step = partial(self.runner.model.train_step, optim_wrapper=self.runner.optim_wrapper)
+        if self._parts == 1:
+            return step(batch)
+        return _mean_losses([step(part) for part in split_batch(batch, self._parts)])
 
 
 def split_batch(batch: Mapping[str, Sequence], parts: int) -> list[dict[str, Sequence]]:

@@ -109,7 +109,7 @@ def plan_training(
     Raises:
         UserError: whatever the user can fix.
     """
-    cfg = load_options(options, pretrained=pretrained, steps=steps, subset=subset, recipe=recipe)
+    cfg = load_options(options, pretrained=pretrained, steps=steps, subset=subset, recipe=recipe or Recipe())
     _check_accumulation(cfg)
     if pictures and TASKS[cfg.task].kind != "detector":
         raise UserError(f"--pictures draws detections, and {options.config} is a {cfg.task} config: leave it out.")

@@ -22,4 +22,5 @@ def register() -> None:
         import benchmark.training.hooks
         import benchmark.training.loops
         import benchmark.training.progress
+        import benchmark.training.rate_search
         import benchmark.training.saving  # noqa: F401
