@@ -56,7 +56,7 @@ long: $(STAMP)   ## run the long forms of tests that have a short one in the sui
 zoo: $(STAMP)    ## test every row of the catalogue (about 5 minutes)
 	$(PYTEST) tests/backbones tests/measuring -m zoo
 
-kills: $(STAMP)  ## kill short trainings 20 times each and compare them with ones left alone (about 10 minutes)
+kills: $(STAMP)  ## kill short trainings 20 times each, a series 10, and compare them with ones left alone (about 15 minutes)
 	PYTHONPATH=.:tests:dev OMP_NUM_THREADS=1 $(BIN)/python dev/kills.py --kills 20
 
 hostile: $(STAMP) ## draw hostile command lines of all tools for 10 minutes: count and findings

@@ -73,6 +73,9 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change the config"
     )
+    parser.add_argument(
+        "--drop-clear-losers", action="store_true", help="run no more what lies clearly behind after a seed"
+    )
     parser.add_argument("--plan-only", action="store_true", help="print the plan and its time, and train nothing")
     return parser
 
@@ -113,7 +116,7 @@ def main() -> None:
         "cfg_options": tuple(args.cfg_options),
         **{key: getattr(args, key) for key in ("dataset", "batch_size", "pretrained", "precision")},
     }
-    series = plan_series(recipe, args.backbones, args.seeds, args.work_dir)
+    series = plan_series(recipe, args.backbones, args.seeds, args.work_dir, drop_clear_losers=args.drop_clear_losers)
     if args.plan_only:
         series = time_steps(series, args.work_dir) if engine.times_here else series
         print(describe(series, jobs(series, args.work_dir), engine.places))

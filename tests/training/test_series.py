@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+import kills
 import pytest
 from helpers import call_tool, preloaded, run_tool, started_tool, wait_for
 from make_layouts import make_layout
@@ -71,6 +72,13 @@ def test_a_series_that_is_stopped_ends_as_one_that_is_not(number, whole, shapes,
     outcome = run_tool("bench.py", *map(str, arguments))
     assert outcome.returncode == 0, outcome.stderr + outcome.stdout
     assert results(folder) == results(whole)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_a_series_that_is_killed_ten_times_ends_as_one_that_is_not(tmp_path):
+    hit, differences = kills.kill_series(tmp_path, kills=10, seed=1)
+    assert differences == [] and hit >= 5
 
 
 def test_runs_beside_one_another_are_those_that_follow_one_another(whole, shapes, tmp_path):

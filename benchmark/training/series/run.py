@@ -14,10 +14,16 @@ from benchmark.files.ownership import owned
 from benchmark.files.run_folder import LOGS, RESULT
 from benchmark.records.result import read_result
 from benchmark.tasks import TASKS
-from benchmark.training.series.plan import Job, Series, jobs, write_series
+from benchmark.training.series.halving import halving
+from benchmark.training.series.plan import Dropped, Job, Series, jobs, write_series
 from benchmark.training.series.workers import Engine
 from benchmark.training.signals import StoppedError, StopSignals
 
+DROPPING = (
+    "--drop-clear-losers: with each seed the upper half of the backbones goes first. Of the lower half those are run "
+    "no more whose difference from the best has a 95% interval, over pictures and seeds, that excludes 0. The runs, "
+    "and the time, may become fewer."
+)
 _STEPS = 3  # timed, after one that is not
 
 
@@ -67,19 +73,40 @@ def run_series(
             write_series(series, folder)
         planned = jobs(series, folder)
         say(describe(series, planned, engine.places))
+        # Who is dropped follows from the results, and is found again at each start.
+        series = series.model_copy(update={"dropped": ()})
         outcome = Outcome(finished=[job for job in planned if job.finished])
         with StopSignals() as stop:
             course = _Course(series, folder, engine, say, stop, outcome, len(planned))
-            _run_all([job for job in planned if not job.finished], course)
+            rounds = (
+                halving(series, folder, lambda loser: _drop(loser, course)) if series.drop_clear_losers else [planned]
+            )
+            for ahead in rounds:
+                _run_all([job for job in ahead if not job.finished], course)
+        write_series(course.series, folder)
+        if course.series.dropped:
+            say("\n".join(describe_dropped(each, series.seeds) for each in course.series.dropped))
         return outcome
+
+
+def _drop(loser: Dropped, course: _Course) -> None:
+    """Take up that a backbone is run no more."""
+    course.series = course.series.model_copy(update={"dropped": (*course.series.dropped, loser)})
+    course.total -= sum(
+        course.series.leaves_out(job) and job.backbone == loser.backbone and not job.finished
+        for job in jobs(course.series, course.folder)
+    )
+    write_series(course.series, course.folder)
+    course.say(describe_dropped(loser, course.series.seeds))
 
 
 def describe(series: Series, planned: Sequence[Job], places: int) -> str:
     """Return the plan: its runs, and the time that their training steps take here."""
-    recipe, ahead = series.recipe, [job for job in planned if not job.finished]
+    recipe, finished = series.recipe, sum(job.finished for job in planned)
+    ahead = [job for job in planned if not (job.finished or series.leaves_out(job))]
     lines = [
         f"{len(planned)} runs of {recipe.steps} iterations: {len(series.backbones)} backbones, {series.seeds} seeds; "
-        f"{len(planned) - len(ahead)} are finished."
+        f"{finished} are finished."
     ]
     for backbone in series.backbones:
         seconds = series.seconds.get(backbone)
@@ -91,7 +118,20 @@ def describe(series: Series, planned: Sequence[Job], places: int) -> str:
             f"About {span(expected / places)} for what is left, by training steps alone: loading of data that does "
             "not keep up, start-up and evaluation come on top."
         )
+    if series.drop_clear_losers:
+        lines.append(DROPPING)
+        lines += [describe_dropped(each, series.seeds) for each in series.dropped]
     return "\n".join(lines)
+
+
+def describe_dropped(loser: Dropped, seeds: int) -> str:
+    """Return who was dropped, when and by what interval."""
+    low, high = loser.interval
+    return (
+        f"dropped after {loser.runs} of {seeds} runs: {loser.backbone}, {loser.figure} {loser.value:.1f} against "
+        f"{loser.leader_value:.1f} of {loser.leader}; difference {loser.difference:+.1f}, 95% interval {low:+.1f} to "
+        f"{high:+.1f} over pictures and seeds"
+    )
 
 
 def expected_seconds(series: Series, ahead: Sequence[Job]) -> float | None:
