@@ -119,6 +119,8 @@ def command_line(
         chosen |= {"dataset": "{w}/data", "data_root": None, "pretrained": "none"}  # the demo's classes are not COCO's
     if tool == "export":
         chosen["out"] = "{w}/out.onnx"  # its ending says the format
+    if tool == "deploy":
+        chosen |= {"formats": "onnx", "int8": (), "busy_ok": ()}
     if "demo" in actions:
         chosen["demo"] = ()
     if "loader" in actions:
