@@ -83,6 +83,7 @@ format: $(STAMP) ## fix style and formatting
 
 lock: $(STAMP)   ## pin the newest versions again
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --upgrade pyproject.toml -o requirements.lock
+	echo onnx2tf | $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.12 --generate-hashes --custom-compile-command "make lock" --upgrade - -o benchmark/inference/export/litert.lock
 
 clean:           ## remove the environment and caches, never work_dirs
 	rm -rf .venv *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -26,7 +26,7 @@ def write_reports(table: DeployTable, folder: Path) -> str:
 
 def render(table: DeployTable, style: str) -> str:
     """Return a table in a style of tabulate's, the notes, and how it was measured."""
-    rows = [_cells(row) for row in table.rows if row.value is not None or row.ms is not None]
+    rows = [_cells(row) for row in table.rows if row.file or row.value is not None or row.ms is not None]
     notes = [f"{row.format} {row.precision}: {row.note}" for row in table.rows if row.note]
     listed = "\n".join(f"- {note}" for note in notes)
     text = tabulate(rows, headers="keys", tablefmt=style, disable_numparse=True)

@@ -247,7 +247,7 @@ class _Work:
         with contextlib.suppress(OSError, ValueError, TypeError):
             unit = Unit(**json.loads(read_regular(place)))
             digests = unit.digests or {}
-            if all(file_sha256(self.folder / path) == digest for path, digest in digests.items()):
+            if all(_digest(self.folder / path) == digest for path, digest in digests.items()):
                 return unit
         unit = make()
         write_atomically(place, lambda temporary: temporary.write_text(json.dumps(asdict(unit))))
@@ -270,7 +270,10 @@ class _Work:
             placed = place(self.source, row, made, out)
         except UserError as error:
             return Unit(name, "fp32", note=str(error).replace("\n", " "))
-        return self._unit(name, "fp32", out, self._find(row, out), "yes", f"differs by {placed.differences}")
+        if row.unchecked:
+            return self._unit(name, "fp32", out, placed.size, None, "unchecked", f"not checked, for {row.unchecked}")
+        note = f"differs from PyTorch by {placed.differences}"
+        return self._unit(name, "fp32", out, placed.size, self._find(row, out), "yes", note)
 
     def quantise(self, name: str, calibration: Sequence[Path], reference: Unit, max_drop: float) -> Unit:
         """Write an INT8 file, if one of them loses little."""
@@ -294,24 +297,26 @@ class _Work:
             made: Quantised = quantise(task, place, drop, max_drop)
             if made.path is None:
                 return Unit(name, "int8", note=made.note)
-            move(row, made.path, out)
-            return self._unit(name, "int8", out, found[made.path], "unchecked", made.note)
+            size = move(row, made.path, out)
+            return self._unit(name, "int8", out, size, found[made.path], "unchecked", made.note)
 
     def _find(self, row: Format, path: Path) -> list[Any]:
         return self.labelled.find(row.load_module().load(path, None))
 
-    def _unit(self, name: str, precision: str, out: Path, found: list[Any], verified: str, note: str) -> Unit:
-        files = FORMATS[name].files(out)
-        return Unit(
-            name,
-            precision,
-            out.name,
-            {path.name: file_sha256(path) for path in files},
-            sum(path.stat().st_size for path in files),
-            found,
-            verified,
-            note,
-        )
+    def _unit(
+        self, name: str, precision: str, out: Path, size: int, found: list[Any] | None, verified: str, note: str
+    ) -> Unit:
+        digests = {path.name: _digest(path) for path in FORMATS[name].files(out)}
+        return Unit(name, precision, out.name, digests, size, found, verified, note)
+
+
+def _digest(path: Path) -> str:
+    """Return the hash of a file, or of all files in a folder."""
+    if path.is_file():
+        return file_sha256(path)
+    parts = sorted(part for part in path.rglob("*") if part.is_file())
+    text = "".join(f"{part.relative_to(path)} {file_sha256(part)}\n" for part in parts)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 Times = dict[tuple[str, int], Timed | str]  # by a unit's key and 0 for one thread, 1 for all
@@ -319,7 +324,7 @@ Times = dict[tuple[str, int], Timed | str]  # by a unit's key and 0 for one thre
 
 def _time(folder: Path, units: Sequence[Unit], recipe: Recipe, settings: Settings) -> tuple[Times, float]:
     """Time all files together, or return the times of an earlier call on the same files."""
-    subjects = [unit for unit in units if unit.file or unit.name in OTHERS]
+    subjects = [unit for unit in units if unit.name in OTHERS or unit.found is not None]
     text = json.dumps([[unit.key, unit.digests] for unit in subjects] + [settings.rounds], sort_keys=True)
     key, place = hashlib.sha256(text.encode()).hexdigest(), folder / UNITS / _TIMES
     if (earlier := _read_times(place, key)) is not None:
