@@ -106,6 +106,11 @@ NUMBERS = [
     ),
     Row("runs in a file", "file", {"folders": "{w}/file", "run": ()}),
     *number("tolerance", "nan", "-1"),
+    *number("max_drop", "0", "nan"),
+    *number("calibrate", "0"),
+    *number("rounds", "0"),
+    Row("a drop without INT8", "--int8", {"max_drop": "1", "int8": None}),
+    Row("pictures without INT8", "--int8", {"calibration": "{w}/pictures", "int8": None}),
     *number("score_threshold", "2", "nan"),
     *number("frames", "0", "-1", "x"),
     *number("train_images", "0", HUGE),
@@ -174,6 +179,8 @@ NAMES = [
     Row("unknown metric", "box_APP", {"metric": "box_APP"}),
     Row("unknown column", "macss", {"sort": "macss"}),
     Row("unknown format", "--format", {"format": "docx"}),
+    Row("formats unknown", "Did you mean 'onnx'", {"formats": "pytorch,onx"}),
+    Row("INT8 of no format that has it", "name one of these", {"formats": "pytorch"}),
     Row("unknown style", "--format", {"style": "docx"}),
 ]
 OUTPUTS = [
@@ -269,6 +276,20 @@ FILES = [
     Row("runs absent", "absent", {"folders": "{w}/absent", "out": None}, tools=("summarize",)),
     Row("runs below a pipe", "fifo_run", {"folders": "{w}/fifo_run", "out": None}, tools=("summarize",)),
     Row("times in a pipe", "latency_cpu.json", {"folders": "{w}/fifo_times", "out": None}, tools=("summarize",)),
+    Row(
+        "another config's checkpoint", "good_mask_rcnn.pth", {"checkpoint": "{w}/good_mask_rcnn.pth"}, tools=("deploy",)
+    ),
+    Row("files over others", "something else", {"work_dir": "{w}/folder"}, tools=("deploy",)),
+    *(
+        Row(f"calibration on {name}", words, {"calibration": f"{{w}}/{place}"}, tools=("deploy",))
+        for name, words, place in (
+            ("an empty folder", "No pictures in", "folder"),
+            ("nothing", "No such picture", "absent"),
+            ("validation pictures", "is a validation picture", "data/val2017"),
+        )
+    ),
+    Row("times absent", "absent.json", {"read": "{w}/absent.json", "models": None}, tools=("latency",)),
+    Row("times of another file", "deploy.json", {"read": "{w}/run/result.json", "models": None}, tools=("latency",)),
     Row("pictures absent", "absent", {"source": "{w}/absent"}),
     Row("pictures none", "folder", {"source": "{w}/folder"}),
     Row("pictures of no pattern", "*.jpg", {"source": "{w}/folder/*.jpg"}),
