@@ -56,7 +56,7 @@ long: $(STAMP)   ## run the long forms of tests that have a short one in the sui
 zoo: $(STAMP)    ## test every row of the catalogue (about 5 minutes)
 	$(PYTEST) tests/backbones tests/measuring -m zoo
 
-kills: $(STAMP)  ## kill short trainings 20 times each and compare them with ones left alone (about 10 minutes)
+kills: $(STAMP)  ## kill short trainings 20 times each, a series 10, and compare them with ones left alone (about 15 minutes)
 	PYTHONPATH=.:tests:dev OMP_NUM_THREADS=1 $(BIN)/python dev/kills.py --kills 20
 
 hostile: $(STAMP) ## draw hostile command lines of all tools for 10 minutes: count and findings
@@ -83,6 +83,7 @@ format: $(STAMP) ## fix style and formatting
 
 lock: $(STAMP)   ## pin the newest versions again
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --upgrade pyproject.toml -o requirements.lock
+	echo onnx2tf | $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.12 --generate-hashes --custom-compile-command "make lock" --upgrade - -o benchmark/inference/export/litert.lock
 
 clean:           ## remove the environment and caches, never work_dirs
 	rm -rf .venv *.egg-info .pytest_cache .ruff_cache .mypy_cache

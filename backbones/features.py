@@ -77,8 +77,6 @@ class Backbone(BaseModule):
                 f"Backbone {name} has both pretrained={pretrained!r} and init_cfg with checkpoint={checkpoint!r}: "
                 "give one of them."
             )
-        if not -1 <= frozen_stages <= 4:
-            raise UserError(f"frozen_stages={frozen_stages} of backbone {name}: expected -1 (none) to 4 (all).")
         spec = feature_spec(name, taps)
         self.name = name
         self.channels, self.strides = spec.channels, spec.strides
@@ -91,7 +89,7 @@ class Backbone(BaseModule):
         self._maps: dict[int, Tensor] = {}
         self._hooked: dict[int, nn.Module] = {}
         self._hook_taps()
-        self._frozen = self._freeze(frozen_stages)
+        self._frozen = freeze_stages(self.net, name, frozen_stages)
         if not norm_requires_grad:
             for norm in _norms(self.net):
                 norm.requires_grad_(False)
@@ -150,19 +148,45 @@ class Backbone(BaseModule):
     def _keep(self, index: int, module: nn.Module, args: tuple, output: Tensor) -> None:
         self._maps[index] = output
 
-    def _freeze(self, frozen_stages: int) -> list[str]:
-        if frozen_stages < 0:
-            return []
-        strides = [stride for stride in sorted(self._levels) if stride <= 2 ** (frozen_stages + 1)]
-        if not strides:
-            raise UserError(
-                f"frozen_stages=0 of backbone {self.name}: it has no layers before stride 4; "
-                "-1 freezes nothing, 1 what comes before stride 8."
-            )
-        frozen = [""] if frozen_stages == 4 else _paths_up_to(self.net, self._levels[strides[-1]])
-        for path in frozen:
-            self.net.get_submodule(path).requires_grad_(False)
-        return frozen
+
+def freeze_stages(net: nn.Module, name: str, frozen_stages: int) -> list[str]:
+    """Freeze a network of the catalogue up to and including C(k+1): no gradients.
+
+    Args:
+        net: the network.
+        name: its own.
+        frozen_stages: see ``Backbone``.
+
+    Returns:
+        The modules that are frozen, by their paths; their BN is to stay in eval mode.
+
+    Raises:
+        UserError: no such stage.
+    """
+    if not -1 <= frozen_stages <= 4:
+        raise UserError(f"frozen_stages={frozen_stages} of backbone {name}: expected -1 (none) to 4 (all).")
+    if frozen_stages < 0:
+        return []
+    frozen = [""] if frozen_stages == 4 else _first_stages(net, name, frozen_stages)
+    for path in frozen:
+        net.get_submodule(path).requires_grad_(False)
+    return frozen
+
+
+def _first_stages(net: nn.Module, name: str, frozen_stages: int) -> list[str]:
+    entry = find_entry(name)
+    if entry.channels is None:
+        raise UserError(
+            f"frozen_stages={frozen_stages} of backbone {name}: it has no such stages ({entry.why_not}); 4 freezes all."
+        )
+    levels = _level_paths(net)
+    strides = [stride for stride in sorted(levels) if stride <= 2 ** (frozen_stages + 1)]
+    if not strides:
+        raise UserError(
+            f"frozen_stages=0 of backbone {name}: it has no layers before stride 4; "
+            "-1 freezes nothing, 1 what comes before stride 8."
+        )
+    return _paths_up_to(net, levels[strides[-1]])
 
 
 def _split_init_cfg(init_cfg: dict | list[dict] | None) -> tuple[list[dict], str | None]:

@@ -229,6 +229,14 @@ def names(text: str) -> list[str]:
     return found
 
 
+def pair(text: str) -> tuple[str, str]:
+    """Return key and value of ``KEY=VALUE``; the type of an argument."""
+    key, separator, value = text.partition("=")
+    if not (separator and key.strip("-") and value):
+        raise argparse.ArgumentTypeError(f"takes KEY=VALUE, found {text!r}")
+    return key.lstrip("-"), value
+
+
 def number(low: float, high: float) -> Callable[[str], float]:
     """Return the type of an argument that is a number in low..high."""
 

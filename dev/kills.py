@@ -1,12 +1,15 @@
 """Trainings that are killed at random moments and resumed, compared with one that is left alone.
 
     python dev/kills.py ssdlite --kills 20
+    python dev/kills.py series --kills 10
 
 The kills are SIGKILL, every third while a checkpoint is written; weights, optimizer, schedule and logs are compared bit
-for bit.
+for bit. ``series`` is tools/bench.py: every second kill takes its runs along, as a loss of power would; the others
+leave them to save and to end by themselves.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import os
@@ -20,15 +23,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
-from helpers import SMALL, preloaded
+from helpers import SMALL, preloaded, started_tool
+from make_layouts import make_layout
 from mmengine.hooks import Hook
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from benchmark.cli import Options
 from benchmark.config.names import CONFIGS
+from benchmark.data.demo.pictures import make_demo_data
 from benchmark.files.checkpoints import load_checkpoint
-from benchmark.files.run_folder import checkpoint_iteration, list_checkpoints
+from benchmark.files.run_folder import RESULT, checkpoint_iteration, list_checkpoints
+from benchmark.records.result import read_result
 from benchmark.training.train import train
 
 EVERY = (
@@ -41,6 +48,13 @@ TRAININGS: Mapping[str, tuple[str, str]] = {
     "mask_rcnn": ("mask_rcnn", "coco"),
     "finegrained": ("finetune", "imagefolder"),
 }
+
+
+SERIES = "series"
+SERIES_STEPS = 20
+SERIES_SPAN = (0.0, 40.0)  # s after its start, in which a series is killed: planning, timing, start-up, training
+SERIES_LIMIT = 900.0  # s
+MOST_OF_SERIES = 10  # kills; each costs a start of everything
 
 
 class KillHook(Hook):
@@ -127,6 +141,59 @@ def _until_killed(options: Options, steps: int, hooks: Sequence[Hook]) -> None:
     os._exit(0)  # the files of multiprocessing are its parent's to remove
 
 
+def series_command(folder: Path, data: Path) -> list[object]:
+    """Return the arguments of a series of two backbones and two seeds."""
+    quick = ["train_dataloader.num_workers=0", "val_dataloader.num_workers=0"]
+    every = [*EVERY[2:], "default_hooks.checkpoint.interval=1"]
+    return [
+        *("--dataset", data, "--backbones", "mobilenet_v3_small,mobilenet_v3_large", "--budget", SERIES_STEPS),
+        *("--seeds", 2, "--batch-size", 2, "--pretrained", "none", "--work-dir", folder, "--cfg-options"),
+        *(*quick, *every, "train_dataloader.sampler.type=SampleStream"),
+    ]
+
+
+def run_series(folder: Path, data: Path, out: Path, kills: int, seed: int) -> int:
+    """Run a series with up to so many kills, and once more to the end; return how many hit it before its end."""
+    rng, hit = random.Random(seed), 0
+    for kill in range(kills):
+        with started_tool("bench.py", *series_command(folder, data), out=out) as process:
+            process.join(rng.uniform(*SERIES_SPAN))
+            if process.exitcode is not None:
+                break
+            assert process.pid
+            whole = psutil.Process(process.pid)
+            for each in [whole, *(whole.children(recursive=True) if kill % 2 else ())]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
+            process.join()
+            hit += 1
+    with started_tool("bench.py", *series_command(folder, data), out=out) as process:
+        process.join(SERIES_LIMIT)
+        if process.exitcode != 0:
+            raise RuntimeError(
+                f"The series ended with status {process.exitcode}: {out.with_suffix('.err').read_text()}"
+            )
+    return hit
+
+
+def compare_series(killed: Path, alone: Path) -> list[str]:
+    """Say where the runs of a killed series differ from those of one left alone; empty if nowhere."""
+    runs = sorted(path.parent.name for path in alone.glob(f"*/{RESULT}"))
+    if runs != sorted(path.parent.name for path in killed.glob(f"*/{RESULT}")):
+        return ["other runs"]
+    found = [f"{run}: {problem}" for run in runs for problem in compare(killed / run, alone / run)]
+    figures = [[read_result(folder / run / RESULT).metrics for run in runs] for folder in (killed, alone)]
+    return found if figures[0] == figures[1] else [*found, "figures"]
+
+
+def kill_series(root: Path, kills: int, seed: int) -> tuple[int, list[str]]:
+    """Kill a series below a folder; return how many kills hit it, and where it then differs from one left alone."""
+    data = make_layout("yolo", make_demo_data(root / "demo", train_images=16, val_images=6), root / "shapes")
+    run_series(root / "alone", data, root / "alone.out", kills=0, seed=0)
+    hit = run_series(root / "killed", data, root / "killed.out", kills, seed)
+    return hit, compare_series(root / "killed", root / "alone")
+
+
 def state(work_dir: Path) -> dict[str, Any]:
     """What two equal trainings share at the end: weights, optimizer, schedule."""
     checkpoint = load_checkpoint(list_checkpoints(work_dir)[-1])
@@ -190,7 +257,8 @@ def train_one(work_dir: Path, data_root: Path, kill_at: Sequence[int]) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("training", nargs="*", default=list(TRAININGS), help=f"of {', '.join(TRAININGS)}; default: all")
+    names = [*TRAININGS, SERIES]
+    parser.add_argument("training", nargs="*", default=names, help=f"of {', '.join(names)}; default: all")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work-dir", type=Path, help="be one SSDLite training, under torchrun")
@@ -204,15 +272,25 @@ def main() -> int:
         begun = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
+            if name == SERIES:
+                os.environ["XDG_CACHE_HOME"] = str(root / "cache")
+                hit, found = kill_series(root, min(args.kills, MOST_OF_SERIES), args.seed)
+                failed |= report(name, hit, found, begun)
+                continue
             steps = args.kills + 4
             if status := run_process(settings(name, root / "alone", root / "data", workers=0), steps):
                 raise RuntimeError(f"The training ended with status {status}.")
             train_killed(name, root / "killed", root / "data", steps, args.kills, args.seed)
             found = compare(root / "killed", root / "alone")
-        failed |= bool(found)
-        verdict = "differs: " + "; ".join(found[:5]) if found else "equal bit for bit"
-        print(f"{name}: {args.kills} kills, {verdict}, {time.monotonic() - begun:.0f} s", flush=True)
+        failed |= report(name, args.kills, found, begun)
     return int(failed)
+
+
+def report(name: str, kills: int, found: Sequence[str], begun: float) -> bool:
+    """Print what came of it, and return whether something differs."""
+    verdict = "differs: " + "; ".join(found[:5]) if found else "equal bit for bit"
+    print(f"{name}: {kills} kills, {verdict}, {time.monotonic() - begun:.0f} s", flush=True)
+    return bool(found)
 
 
 if __name__ == "__main__":

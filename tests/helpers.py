@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -31,12 +31,28 @@ from backbones import families
 from benchmark.config.complete import complete_model
 from benchmark.config.load import load_config
 from benchmark.config.names import CONFIGS
+from benchmark.data.demo.crops import crop_objects
 from benchmark.models.build import build_model
 from benchmark.records.result import Result
 from benchmark.training.registration import register
 
 REPOSITORY = CONFIGS.parent
 SMALL = ("model.backbone.name=mobilenet_v3_small", "model.backbone.pretrained=None")
+OBJECTS = (
+    "bottle",
+    "book",
+    "broccoli",
+    "bus",
+    "car",
+    "chair",
+    "cup",
+    "donut",
+    "person",
+    "pizza",
+    "potted plant",
+    "suitcase",
+)
+MOST_OBJECTS = 30  # a class
 
 
 def small_config(config: str = "ssdlite", *options: str, **changes: Any) -> Config:
@@ -122,6 +138,7 @@ def preloaded() -> ForkServerContext:
 
 
 def _run_tool_to_files(tool: str, arguments: tuple[object, ...], out: Path, environment: dict[str, str]) -> None:
+    os.environ.clear()  # it is the fork server's, as that began
     os.environ.update(environment)
     os.setsid()  # a process group of its own, as a shell gives it
     for stream, path in ((1, out), (2, out.with_suffix(".err"))):
@@ -137,8 +154,9 @@ def _run_tool_to_files(tool: str, arguments: tuple[object, ...], out: Path, envi
 def started_tool(tool: str, *arguments: object, out: Path, **environment: str) -> Iterator[BaseProcess]:
     """Run one of tools/ in a process group of its own, beside the test; it prints into a file and one ending in .err.
 
-    The process is killed at the end.
+    It has the test's environment, and what is named here. The process is killed at the end.
     """
+    environment = {**os.environ, **environment}
     process = preloaded().Process(target=_run_tool_to_files, args=(tool, arguments, out, environment))
     process.start()
     try:
@@ -158,9 +176,14 @@ def two_ranks() -> list[dict[str, str]]:
 
 def wait_for(path: Path, text: str) -> None:
     """Return when a file holds a text; an error after two minutes."""
+    wait_until(lambda: path.is_file() and text in path.read_text(), f"no {text!r} in {path}")
+
+
+def wait_until(holds: Callable[[], bool], otherwise: str = "it does not hold") -> None:
+    """Return when something holds; an error after two minutes."""
     deadline = time.monotonic() + 120
-    while not (path.is_file() and text in path.read_text()):
-        assert time.monotonic() < deadline, f"no {text!r} in {path}"
+    while not holds():
+        assert time.monotonic() < deadline, otherwise
         time.sleep(0.1)
 
 
@@ -168,6 +191,23 @@ def run_tool(tool: str, *arguments: str | Path, timeout: float = 300, **kwargs) 
     """Run one of tools/ as a user does."""
     command = [sys.executable, str(REPOSITORY / "tools" / tool), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=REPOSITORY, **kwargs)
+
+
+def real_objects(coco_mini: Path, root: Path) -> None:
+    """Cut the objects of twelve classes out of real pictures; every third one of a class is for the test."""
+    for source in ("train2017", "val2017"):
+        crop_objects(
+            coco_mini / f"annotations/instances_{source}.json",
+            coco_mini / source,
+            root / "all",
+            min_side=24,
+            classes=OBJECTS,
+        )
+    for folder in (root / "all").iterdir():
+        for index, crop in enumerate(sorted(folder.iterdir())[:MOST_OBJECTS]):
+            place = root / ("test" if index % 3 == 0 else "train") / folder.name
+            place.mkdir(parents=True, exist_ok=True)
+            crop.rename(place / crop.name)
 
 
 def pycocotools_ap(annotations: Path, detections: list[dict], iou_type: str) -> tuple[np.ndarray, np.ndarray]:

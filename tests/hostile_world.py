@@ -121,6 +121,8 @@ def command_line(
         chosen["annotations"] = "{w}/data/annotations/instances_val2017.json"  # the run has no config
     if tool == "export":
         chosen["out"] = "{w}/out.onnx"  # its ending says the format
+    if tool == "deploy":
+        chosen |= {"formats": "onnx", "int8": (), "busy_ok": ()}
     if "demo" in actions:
         chosen["demo"] = ()
     if "loader" in actions:

@@ -66,9 +66,13 @@ def main() -> None:
 
     canvas = args.pop("canvas")
     found = export(pop_options(args), **args, canvas=canvas and tuple(canvas), **chosen)
+    told = f"{args['out']}: {found.kind}, {found.size / 1e6:.1f} MB; "
+    if found.unchecked:
+        print(f"{told}not checked, for {found.unchecked}.")
+        return
     print(
-        f"{args['out']}: {found.kind}, {found.size / 1e6:.1f} MB; {found.runtime} and PyTorch differ by at most "
-        f"{found.differences} on {found.pictures} pictures ({found.allowed} allowed)."
+        f"{told}{found.runtime} and PyTorch differ by at most {found.differences} on {found.pictures} pictures "
+        f"({found.allowed} allowed)."
     )
 
 

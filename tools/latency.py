@@ -49,6 +49,13 @@ def make_parser() -> Parser:
     parser.add_argument("--demo", action="store_true", help="--loader: generated data")
     parser.add_argument("--runs", type=whole_number(1), default=50, metavar="N", help="timed rounds")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--read",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="print what tools/deploy.py or, on another machine, its portable.pyz has measured, instead of measuring",
+    )
     return parser
 
 
@@ -56,6 +63,11 @@ def main() -> None:
     """Read the arguments, measure and print."""
     parser = make_parser()
     args = parser.parse_args()
+    if args.read:
+        if args.models or args.table:
+            parser.error("--read prints what was measured: leave models and --table out")
+        print_measured(args.read)
+        return
     if bool(args.models) == bool(args.table):
         parser.error("give models or --table")
     if args.input and len(args.input) > 2:
@@ -118,6 +130,14 @@ def main() -> None:
         for latency in latencies:
             if latency.model == loader.config:
                 print(loader.limit(latency))
+
+
+def print_measured(paths: list[Path]) -> None:
+    """Print the tables of files of exported models' times."""
+    from benchmark.records.deployed import read_table
+    from benchmark.reporting.deployed import render
+
+    print("\n\n".join(render(read_table(path), "github") for path in paths))
 
 
 def time_loaders(args: argparse.Namespace) -> list["LoaderRate"]:

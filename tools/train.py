@@ -1,5 +1,7 @@
 """Train a config, evaluate it, and write work_dirs/<run>/result.json."""
 
+from dataclasses import fields
+
 from benchmark.cli import Parser, add_training_part, config_parser, pop_options, pop_part, run, whole_number
 
 
@@ -38,6 +40,31 @@ def make_parser() -> Parser:
         action="store_true",
         help="the backbone by torch.compile; for images of one size",
     )
+    parser.add_argument(
+        "--lr",
+        choices=("auto", "config"),
+        help="learning rate: searched in 15%% of the iterations, or the config's (default: auto for your own data and "
+        "for short trainings, unless --cfg-options says one)",
+    )
+    parser.add_argument("--ema", action="store_true", help="evaluate and keep a moving average of the weights")
+    parser.add_argument(
+        "--early-stop",
+        type=whole_number(1),
+        metavar="N",
+        help="stop after N evaluations in a row without a better figure",
+    )
+    parser.add_argument(
+        "--freeze-stages",
+        type=whole_number(0, 4),
+        metavar="N",
+        help="freeze the backbone: 0 the layers before stride 4, 1 also those of C2, ... 4 all (default: the config's)",
+    )
+    parser.add_argument(
+        "--accumulate",
+        type=whole_number(2, 65_536),
+        metavar="N",
+        help="take each batch in N equal parts, one after another: it needs the memory of one",
+    )
     parser.add_argument("--seed", type=whole_number(0), default=0)
     add_training_part(parser)
     parser.add_argument(
@@ -57,10 +84,12 @@ def main() -> None:
     if is_main():
         print(f"Preparing {args['config']}", flush=True)  # PyTorch and MMDetection take seconds to import
 
+    from benchmark.config.recipe import Recipe
     from benchmark.records.figures import format_figures
     from benchmark.training.train import train
 
-    result = train(pop_options(args), subset=pop_part(args), **args)
+    recipe = Recipe(**{field.name: args.pop(field.name) for field in fields(Recipe)})
+    result = train(pop_options(args), subset=pop_part(args), recipe=recipe, **args)
     if is_main():
         print(format_figures(result.metrics, result.intervals))
 

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from benchmark.config.complete import DATALOADERS, complete_model
+from benchmark.config.recipe import EARLY_STOP
 
 # Of a data loader: what decides which samples it gives, and in what batches.
 _LOADER = ("batch_size", "sampler", "batch_sampler", "drop_last", "collate_fn", "num_batch_per_epoch", "dataset")
@@ -39,7 +40,7 @@ def identity(cfg: Config) -> dict[str, Any]:
         **{name: _loader(content[name]) for name in DATALOADERS},
         "val_evaluator": _without(content.get("val_evaluator", {}), "ann_file"),
         "val_cfg": content.get("val_cfg"),
-        "train_cfg": _without(content.get("train_cfg", {}), "val_interval"),
+        "train_cfg": _without(content.get("train_cfg", {}), *(() if _stops_early(content) else ("val_interval",))),
         # --precision gives it its type
         "optim_wrapper": _without(content.get("optim_wrapper", {}), "type", "precision"),
         "auto_scale_lr": scaling if scaling.get("enable") else {},
@@ -62,6 +63,11 @@ def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
     for name, child in items:
         leaves |= flatten(child, f"{prefix}.{name}" if prefix else str(name))
     return leaves
+
+
+def _stops_early(content: Mapping[str, Any]) -> bool:
+    """Tell whether evaluations decide how long a training is."""
+    return any(hook.get("type") == EARLY_STOP for hook in content.get("custom_hooks") or ())
 
 
 def _loader(loader: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from benchmark.config.complete import complete_data, complete_for_clients, limit
 from benchmark.config.names import DATA, find_config, list_datasets, on_dataset, run_name
 from benchmark.config.overlay import demo_overlay, lay_demo, lay_own, own_name, set_steps
 from benchmark.config.overrides import check_effects, check_names, merge, names_of_files, parse_options, read_part
+from benchmark.config.recipe import Recipe, lay_recipe
 from benchmark.config.sources import assigned_names, read
 from benchmark.data.layouts import LAYOUTS
 from benchmark.data.own.convert import OwnData, prepare
@@ -42,6 +43,7 @@ def load_config(
     batch_size: int | None = None,
     allow_partial: bool = False,
     subset: Mapping[str, Any] | None = None,
+    recipe: Recipe | None = None,
 ) -> Config:
     """Read a config and lay the command line over it; imports neither torch nor MMDetection.
 
@@ -59,15 +61,21 @@ def load_config(
         batch_size: images per process, in training and evaluation.
         allow_partial: accept a fine-grained data set with fewer images than the official one.
         subset: part of the training pictures, see ``benchmark.data.subsets``.
+        recipe: what else the command line changes of the training; None for nothing.
 
     Raises:
         UserError: no such config, one that cannot be read, or an option that does not fit it or changes nothing.
     """
-    path = find_config(path)
+    recipe, path = recipe or Recipe(lr="config"), find_config(path)
     users = _prepare_own(path, dataset, data_root, demo)
     own = _read_own(path, None if users else dataset, own_data=users is not None)
     path = Path(own.filename)
-    named = {"model.backbone.name": backbone, "model.backbone.pretrained": pretrained, "train_cfg.max_iters": steps}
+    named = {
+        "model.backbone.name": backbone,
+        "model.backbone.pretrained": pretrained,
+        "model.backbone.frozen_stages": recipe.freeze_stages,
+        "train_cfg.max_iters": steps,
+    }
     chosen: dict[str, str | int | None] = {key: value for key, value in named.items() if value is not None}
     if pretrained == "none":
         chosen["model.backbone.pretrained"] = None
@@ -101,6 +109,8 @@ def load_config(
         check_names(names_of_files(overrides), own, known)
         cfg = assemble(overrides)
         check_effects(cfg, overrides, assemble)
+        full = read(demo_overlay(own.task), {}) if demo else own
+        lay_recipe(cfg, recipe, overrides.keys() - chosen.keys(), full.train_cfg.max_iters)
         cfg = Config(read_part(cfg), filename=path)
         cfg.name = run_name(own, path, _backbone(cfg))
         if users and "own_data" not in own:

@@ -48,6 +48,8 @@ _ELSEWHERE = {
     "precision": "give --precision",
     "optim_wrapper.precision": "give --precision",
     "optim_wrapper.type": "give --precision",
+    "optim_wrapper.accumulative_counts": "give --accumulate N",
+    "train_cfg.accumulate": "give --accumulate N",
     "launcher": "give --launcher",
     "work_dir": "give --work-dir DIR",
     "load_from": "use --pretrained FILE or --resume",
@@ -70,7 +72,7 @@ _TAKEN = {
     "randomness": ("seed", "diff_rank_seed", "deterministic"),
     "env_cfg": ("cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"),
     "default_hooks": None,
-    "model.backbone": ("name", "pretrained"),
+    "model.backbone": ("name", "pretrained", "frozen_stages"),
 }
 # Where a class is registered that a part of the config is built from.
 _REGISTRIES = {

@@ -83,6 +83,20 @@ def compare_runs(
     return differences
 
 
+def match_run(path: Path, iou_type: IouType) -> Matches:
+    """Return a run's detections matched to the objects that its config names.
+
+    Args:
+        path: folder of the run, or its result.json.
+        iou_type: ``bbox`` or ``segm``.
+
+    Raises:
+        UserError: no detections, no annotations, or files that do not belong together.
+    """
+    run = _read_run(path)
+    return _match(run, _find_annotations(run), _read_detections(run), iou_type)
+
+
 def training_notes(a: Path, b: Path) -> list[str]:
     """Return what two runs were trained on, where it is a part of the pictures or a different number of them."""
     trainings = [_read_run(path).result.training for path in (a, b)]

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -92,6 +93,22 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         if is_new_or_regular:
             temporary.unlink(missing_ok=True)
+
+
+def place_folder(made: Path, path: Path) -> None:
+    """Copy a folder to where none is, whole or not at all.
+
+    Raises:
+        UserError: something is there, a full disk, or a folder that cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copytree(made, temporary)
+        temporary.rename(path)
+    except OSError as error:
+        raise UserError(f"Could not write {path}: {error}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 import itertools
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,10 +27,12 @@ from benchmark.data.annotations import read_annotations
 from benchmark.data.decode import UnreadableImageError, read_image
 from benchmark.files.atomic import check_folder, make_folder
 from benchmark.files.checkpoints import fill, load_weights, resolve_checkpoint
+from benchmark.inference.exported import ExportedDetector
 from benchmark.inference.results import NAMES, STYLES, Results
 from benchmark.inference.sources import Place, Sources, Video, find_sources
 from benchmark.models.build import build_model
 from benchmark.models.precision import autocast, check_speed
+from benchmark.records.figures import IouType
 from benchmark.tasks import TASKS, Ability
 from benchmark.training.registration import register
 
@@ -147,15 +149,63 @@ def predict(
             f"{options.config} is a {cfg.task} config, and only detectors find boxes or masks in pictures: "
             f"evaluate it with tools/{TASKS[cfg.task].tool}."
         )
-    if not 0 <= score_threshold <= 1:
-        raise UserError(f"--score-threshold takes a score in 0..1, found {score_threshold}.")
     if cfg.val_dataloader.batch_size < 1:
         raise UserError(f"--batch-size takes a number of pictures from 1, found {cfg.val_dataloader.batch_size}.")
-    if style not in STYLES:
-        raise UserError(f"--format takes {' or '.join(STYLES)}, found {style!r}.{did_you_mean(style, STYLES)}")
     device = check_speed(options.precision, slow_ok=options.slow_ok, device=None if device == "auto" else device)
     if options.data_root and not options.data_root.is_dir():
         raise UserError(f"Data folder not found: {options.data_root}. Leave --data-root out, or give another one.")
+
+    def prepare() -> _Finder:
+        ids = category_ids(cfg)
+        detector = load_detector(cfg, checkpoint)
+        detector.to(device, memory_format=getattr(torch, cfg.get("memory_format", "contiguous_format")))
+        return _finder_of(detector, cfg, ids, partial(autocast, options.precision, device.type), options.batch_size)
+
+    return _predict(prepare, source, out, score_threshold=score_threshold, style=style, frames=frames)
+
+
+def predict_exported(
+    file: Path,
+    source: Sequence[Place],
+    out: Path,
+    *,
+    score_threshold: float,
+    style: str = "coco",
+    frames: int | None = None,
+) -> Predicted:
+    """Do as ``predict`` does with the detector of an exported file, one picture at a time.
+
+    Args:
+        file: of tools/export.py.
+        source: as in ``predict``; likewise the others.
+        out: folder to write to.
+        score_threshold: lowest score drawn, in 0..1.
+        style: ``coco`` or ``jsonl``.
+        frames: how many frames of each video to take; all by default.
+
+    Raises:
+        UserError: whatever the user can fix.
+    """
+    detector = ExportedDetector(file)
+    iou_types: tuple[IouType, ...] = ("bbox", "segm") if detector.has_masks else ("bbox",)
+    finder = _Finder(detector.find, detector.names, detector.pipeline, iou_types, batch_size=1, frames=1, workers=0)
+    return _predict(lambda: finder, source, out, score_threshold=score_threshold, style=style, frames=frames)
+
+
+def _predict(
+    prepare: Callable[[], "_Finder"],
+    source: Sequence[Place],
+    out: Path,
+    *,
+    score_threshold: float,
+    style: str,
+    frames: int | None,
+) -> Predicted:
+    """Do what ``predict`` says, with the detector that ``prepare`` gives once nothing else can be wrong."""
+    if not 0 <= score_threshold <= 1:
+        raise UserError(f"--score-threshold takes a score in 0..1, found {score_threshold}.")
+    if style not in STYLES:
+        raise UserError(f"--format takes {' or '.join(STYLES)}, found {style!r}.{did_you_mean(style, STYLES)}")
     for each in source:
         if isinstance(each, Path) and each.exists():
             _check_apart(each, out)
@@ -166,19 +216,14 @@ def predict(
     targets = _targets(sources, out)
     outcome = Predicted()
     videos = _readable(sources, outcome)
-    ids = category_ids(cfg)
-    detector = load_detector(cfg, checkpoint)
-    detector.to(device, memory_format=getattr(torch, cfg.get("memory_format", "contiguous_format")))
+    finder = prepare()
 
-    names = dict(zip(ids, cfg.val_dataloader.dataset.metainfo.classes, strict=True))
-    finder = _Finder(detector, cfg, ids, partial(autocast, options.precision, device.type))
-    draw = partial(_drawn, names=names, threshold=score_threshold)
+    draw = partial(_drawn, names=finder.names, threshold=score_threshold)
     started = time.monotonic()
-    with STYLES[style](out, names, [_file_name(video, sources) for video in sources.videos]) as results:
+    with STYLES[style](out, finder.names, [_file_name(video, sources) for video in sources.videos]) as results:
         _predict_pictures(finder, sources, targets, draw, results, outcome)
-        size = options.batch_size or min(_MOST_FRAMES, cfg.val_dataloader.batch_size)
         for video in videos:
-            _predict_video(finder, video, sources, targets[video.address], draw, results, outcome, size, frames)
+            _predict_video(finder, video, sources, targets[video.address], draw, results, outcome, frames)
     outcome.seconds = time.monotonic() - started
     return outcome
 
@@ -296,27 +341,34 @@ def _file_name(video: Video, sources: Sources) -> str:
 
 
 class _Finder:
-    """A detector with its evaluation's transforms, and the categories of its labels.
+    """What finds objects in pictures, and how pictures are prepared for it.
 
     Args:
-        detector: in eval mode on its device.
-        cfg: complete.
-        ids: the COCO category id of every label.
-        precision: makes the context of a forward pass.
+        detect: gives MMDetection's samples of prepared pictures, filled.
+        names: class name by COCO category id, in the labels' order.
+        pipeline: configs of the transforms.
+        iou_types: ``bbox`` and, where it finds masks, ``segm``.
+        batch_size: pictures at once.
+        frames: likewise, of a video.
+        workers: processes that read pictures.
     """
 
     def __init__(
         self,
-        detector: "BaseDetector",
-        cfg: Config,
-        ids: Sequence[int],
-        precision: Callable[[], AbstractContextManager],
+        detect: Callable[[Sequence[dict[str, Any]]], Sequence[Any]],
+        names: Mapping[int, str],
+        pipeline: Sequence[dict],
+        iou_types: Sequence[IouType],
+        batch_size: int,
+        frames: int,
+        workers: int,
     ) -> None:
         from benchmark.evaluation.coco_ap import CocoAP
 
-        self.detector, self.cfg, self._ids, self._precision = detector, cfg, ids, precision
-        self._metric = CocoAP(cfg.val_evaluator.ann_file, cfg.val_evaluator.iou_types)
-        self.transform = _transform(cfg.val_dataloader.dataset.pipeline)
+        self._detect, self.names, self.pipeline = detect, dict(names), pipeline
+        self.batch_size, self.frames, self.workers = batch_size, frames, workers
+        self._metric = CocoAP("", iou_types)  # for how it reads samples: nothing is evaluated
+        self.transform = _transform(pipeline)
 
     def find(self, prepared: Sequence[dict[str, Any]]) -> Iterator[tuple[dict, list[dict], int]]:
         """Yield, for each of some prepared pictures, its id and size, its detections and how many were not finite."""
@@ -324,19 +376,50 @@ class _Finder:
 
         if not prepared:
             return
+        for sample in self._detect(prepared):
+            height, width = sample.ori_shape
+            self._metric.process({}, [sample.to_dict()])
+            record = self._metric.results.pop()
+            own = to_coco(record, list(self.names))
+            yield {"id": sample.img_id, "width": width, "height": height}, own, len(record["scores"]) - len(own)
+
+
+def _finder_of(
+    detector: "BaseDetector",
+    cfg: Config,
+    ids: Sequence[int],
+    precision: Callable[[], AbstractContextManager],
+    frames: int | None,
+) -> _Finder:
+    """Return what finds objects with a detector.
+
+    Args:
+        detector: in eval mode on its device.
+        cfg: complete.
+        ids: the COCO category id of every label.
+        precision: makes the context of a forward pass.
+        frames: of a video that the detector takes at once; by default few, as many as pictures at most.
+    """
+
+    def detect(prepared: Sequence[dict[str, Any]]) -> Sequence[Any]:
         try:
-            with torch.no_grad(), self._precision():
-                samples = self.detector.test_step(pseudo_collate(prepared))
+            with torch.no_grad(), precision():
+                return detector.test_step(pseudo_collate(prepared))
         except torch.OutOfMemoryError as error:
             raise UserError(
                 f"{len(prepared)} pictures do not fit the GPU's memory: give a smaller --batch-size."
             ) from error
-        for sample in samples:
-            height, width = sample.ori_shape
-            self._metric.process({}, [sample.to_dict()])
-            record = self._metric.results.pop()
-            own = to_coco(record, self._ids)
-            yield {"id": sample.img_id, "width": width, "height": height}, own, len(record["scores"]) - len(own)
+
+    val = cfg.val_dataloader
+    return _Finder(
+        detect,
+        dict(zip(ids, val.dataset.metainfo.classes, strict=True)),
+        val.dataset.pipeline,
+        cfg.val_evaluator.iou_types,
+        val.batch_size,
+        frames or min(_MOST_FRAMES, val.batch_size),
+        val.num_workers,
+    )
 
 
 def _predict_pictures(
@@ -363,7 +446,7 @@ def _predict_pictures(
 
 
 def _find_in_pictures(finder: _Finder, paths: Sequence[Path]) -> Iterator[tuple[dict, list[dict], int] | Unreadable]:
-    for batch in _loader(finder.cfg, paths):
+    for batch in _loader(finder, paths):
         yield from (item for item in batch if isinstance(item, Unreadable))
         yield from finder.find([item for item in batch if not isinstance(item, Unreadable)])
 
@@ -376,7 +459,6 @@ def _predict_video(
     draw: Callable[[Image.Image, list[dict]], Image.Image],
     results: Results,
     outcome: Predicted,
-    size: int,
     most: int | None,
 ) -> None:
     """Find, draw and write what is in the frames of a video; ids go on after those of what came before.
@@ -389,7 +471,6 @@ def _predict_video(
         draw: draws detections on a picture.
         results: gets what was found.
         outcome: likewise the numbers.
-        size: frames that the detector takes at once.
         most: how many frames to take; all where None.
     """
     from benchmark.inference.video import Frames, VideoWriter
@@ -402,7 +483,7 @@ def _predict_video(
         read = frames.read()
         total = min(filter(None, (frames.total, most)), default=None)
         for found in track_progress(
-            _find_in_frames(finder, itertools.islice(read, most), first_id, size), "frames", total=total
+            _find_in_frames(finder, itertools.islice(read, most), first_id), "frames", total=total
         ):
             frame, image, own, broken = found
             drawn = draw(Image.fromarray(np.ascontiguousarray(frame.image[..., ::-1])), own)
@@ -418,11 +499,11 @@ def _predict_video(
 
 
 def _find_in_frames(
-    finder: _Finder, frames: Iterable["Frame"], first_id: int, size: int
+    finder: _Finder, frames: Iterable["Frame"], first_id: int
 ) -> Iterator[tuple["Frame", dict, list[dict], int]]:
-    """Yield the frames of a video, ``size`` at a time, with what ``_Finder.find`` says of them."""
+    """Yield the frames of a video, some at a time, with what ``_Finder.find`` says of them."""
     remaining = iter(frames)
-    while batch := list(itertools.islice(remaining, size)):
+    while batch := list(itertools.islice(remaining, finder.frames)):
         prepared = [
             _prepare(finder.transform, frame.image, Path(f"frame {frame.number}"), first_id + frame.number)
             for frame in batch
@@ -451,13 +532,12 @@ def _prepare(transform: Compose, image: np.ndarray, path: Path, image_id: int) -
         return Unreadable(path, f"{shape[1]}x{shape[0]} pixels cannot be resized for the detector: {error.err}")
 
 
-def _loader(cfg: Config, paths: Sequence[Path]) -> DataLoader:
-    val = cfg.val_dataloader
-    batches = -(-len(paths) // val.batch_size)
+def _loader(finder: _Finder, paths: Sequence[Path]) -> DataLoader:
+    batches = -(-len(paths) // finder.batch_size)
     return DataLoader(
-        Pictures(paths, val.dataset.pipeline),
-        batch_size=val.batch_size,
-        num_workers=min(val.num_workers, batches - 1),
+        Pictures(paths, finder.pipeline),
+        batch_size=finder.batch_size,
+        num_workers=min(finder.workers, batches - 1),
         collate_fn=list,
         worker_init_fn=_one_thread,
     )

@@ -23,6 +23,7 @@ from benchmark.console import track_progress
 from benchmark.measuring.complexity import PROPOSALS, count_input
 from benchmark.measuring.energy import nvml_joules, rapl_joules
 from benchmark.measuring.folding import fold_batch_norm
+from benchmark.measuring.rounds import STABLE_CHANGE, in_rounds
 from benchmark.measuring.training_step import OBJECTS, make_step
 from benchmark.models.build import build_model
 from benchmark.models.precision import autocast, check_speed
@@ -34,11 +35,6 @@ if TYPE_CHECKING:
 
 
 MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous_format": torch.contiguous_format}
-# Warm-up ends when every model's median over a window moved by less than this from the window before.
-STABLE_CHANGE = 0.03
-_WINDOW = 5  # rounds
-_WARM_UP_ROUNDS = 50  # at most
-_WARM_UP_SECONDS = 60  # likewise
 _ENERGY_SECONDS = 2.0  # of work between two readings of an energy counter
 
 
@@ -358,14 +354,8 @@ def _peak_memory(subject: _Subject, models: int) -> int | None:
 
 
 def time_rounds(runs: Sequence[Callable[[], Any]], rounds: int) -> tuple[np.ndarray, int, bool]:
-    """Time functions in turn, round by round, after a warm-up.
-
-    Returns:
-        Milliseconds (function, round); how many rounds the warm-up took, and whether it ended in stable medians.
-    """
-    warm_up, stable = _warm_up(runs)
-    progress = track_progress(range(rounds), "timing")
-    return np.array([_round(runs) for _ in progress]).T, warm_up, stable
+    """Time functions in turn, round by round, after a warm-up; see ``rounds.in_rounds``."""
+    return in_rounds(lambda: _round(runs), rounds, lambda numbers: track_progress(numbers, "timing"))
 
 
 def _round(runs: Sequence[Callable[[], Any]]) -> list[float]:
@@ -376,18 +366,6 @@ def _round(runs: Sequence[Callable[[], Any]]) -> list[float]:
         run()
         times.append(1000 * (time.perf_counter() - start))
     return times
-
-
-def _warm_up(runs: Sequence[Callable[[], Any]]) -> tuple[int, bool]:
-    """Run rounds until the medians are stable; return how many it took, and whether they were."""
-    end, previous, rounds = time.perf_counter() + _WARM_UP_SECONDS, None, 0
-    while rounds < _WARM_UP_ROUNDS and time.perf_counter() < end:
-        medians = np.median([_round(runs) for _ in range(_WINDOW)], axis=0)
-        rounds += _WINDOW
-        if previous is not None and np.all(np.abs(medians - previous) < STABLE_CHANGE * previous):
-            return rounds, True
-        previous = medians
-    return rounds, False
 
 
 def _joules_per_image(subject: _Subject, settings: Settings) -> float | None:

@@ -18,6 +18,7 @@ def register_models() -> None:
     mmcv_ops.install()
     with contextlib.redirect_stdout(None):  # MMDetection prints which of its optional parts are not installed
         import benchmark.models.classifier
+        import benchmark.models.preprocessor
         import benchmark.models.rcnn
         import benchmark.models.ssdlite  # noqa: F401
 

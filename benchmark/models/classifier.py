@@ -11,19 +11,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones.catalogue import build_network
+from backbones.features import freeze_stages
 from backbones.weights import find_weights, load_pretrained
 from benchmark.models.resolve import resolve_model
+from benchmark.models.transfer import send
 
 TOP = 5
 
 
 @MODELS.register_module()
 class FineGrainedClassifier(BaseModel):
-    """The network with a new classifier; all layers are trained.
+    """The network with a new classifier; all layers are trained, or all but the first.
 
     Args:
         backbone: ``name`` of the catalogue or ``timm:<model>``, and ``pretrained``: ``imagenet``, a file or None;
-            loaded without the old classifier by ``init_weights`` before a training begins.
+            loaded without the old classifier by ``init_weights`` before a training begins. ``frozen_stages`` as
+            ``backbones.features.Backbone`` has it; 4 trains the new classifier alone.
         num_classes: of the new classifier.
         drop_rate: of the dropout before the linear layer.
         label_smoothing: share of the target that all classes have alike.
@@ -52,6 +55,8 @@ class FineGrainedClassifier(BaseModel):
         linear = [module for module in self.backbone.modules() if isinstance(module, nn.Linear)][-1]
         nn.init.normal_(linear.weight, std=0.01)
         nn.init.zeros_(linear.bias)
+        self._frozen = freeze_stages(self.backbone, self.name, backbone.get("frozen_stages", -1))
+        linear.requires_grad_(True)
 
     def init_weights(self) -> None:
         """Load the pretrained weights, if any were asked for."""
@@ -62,6 +67,14 @@ class FineGrainedClassifier(BaseModel):
         """Read the pretrained weights, if any were asked for, and raise a UserError if they do not fit."""
         if self.pretrained:
             find_weights(self.backbone, self.name, self.pretrained)
+
+    def train(self, mode: bool = True) -> "FineGrainedClassifier":
+        """Switch the mode; frozen layers stay in eval mode."""
+        super().train(mode)
+        if mode:
+            for path in self._frozen:
+                self.backbone.get_submodule(path).eval()
+        return self
 
     def forward(
         self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None, mode: str = "tensor"
@@ -78,7 +91,7 @@ class FineGrainedClassifier(BaseModel):
             return logits
         assert data_samples is not None  # the other modes are given them
         if mode == "loss":
-            labels = torch.tensor([sample.gt_label for sample in data_samples], device=logits.device)
+            labels = send(torch.tensor([sample.gt_label for sample in data_samples]), logits.device)
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
             return {"loss_cls": loss}
         best = logits.topk(min(TOP, self.num_classes)).indices.tolist()

@@ -80,6 +80,10 @@ class AutocastOptimWrapper(OptimWrapper):
         with super().optim_context(model), autocast(self.precision):
             yield
 
+    def accumulate(self, parts: int) -> None:
+        """Update the parameters by the mean of every so many losses, from the next one on."""
+        self._accumulative_counts, self._inner_count, self._max_counts = parts, 0, -1
+
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
         """Propagate the scaled loss back."""
         super().backward(self.scaler.scale(loss), **kwargs)

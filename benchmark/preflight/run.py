@@ -11,6 +11,7 @@ from mmengine.config import Config
 from backbones.errors import UserError
 from backbones.tensors import check_file, file_sha256, read_state_dict
 from benchmark.config.load import config_name
+from benchmark.config.recipe import EMA, SEARCH
 from benchmark.preflight.rows import Row
 
 RUN = "run"  # in place of a split's name
@@ -32,6 +33,8 @@ def check_learning_rate(cfg: Config, environment: Mapping[str, str] = os.environ
     if not (isinstance(rate, (int, float)) and math.isfinite(rate)):
         message = f"optim_wrapper.optimizer.lr: expected a number, found {rate!r}."
         return Row(RUN, check, "error", None, (), message)
+    if search := next((hook for hook in cfg.get("custom_hooks", ()) if hook.get("type") == SEARCH), None):
+        return Row(RUN, check, "ok", None, (f"searched from {search.low:.3g} to {search.high:.3g}",))
     scaling = cfg.get("auto_scale_lr") or {}
     base = scaling.get("base_batch_size", batch)
     place = f"batch {batch} ({images} images x world size {processes})"
@@ -70,8 +73,8 @@ def check_weights(cfg: Config, *, read: bool) -> Iterator[Row]:
 def check_disk(cfg: Config, params: int) -> Row:
     """Compare the room on the disk with what the checkpoints of a training take, at most.
 
-    A checkpoint holds the weights and the optimizer's state, 4 bytes a number. There are those that are kept, one that
-    is being written, and the weights alone of the best.
+    A checkpoint holds the weights, their averages if there are any, and the optimizer's state, 4 bytes a number. There
+    are those that are kept, one that is being written, and that of the best weights.
 
     Args:
         cfg: the training's config; ``work_dir`` is where it writes, if it says so.
@@ -80,7 +83,8 @@ def check_disk(cfg: Config, params: int) -> Row:
     work_dir = Path(cfg.get("work_dir") or Path("work_dirs") / config_name(cfg)).absolute()
     states = _STATES.get(cfg.optim_wrapper.optimizer.type, max(_STATES.values()))
     checkpoints = cfg.default_hooks.checkpoint.get("keep", 1) + 1
-    needed = _BYTES * params * (checkpoints * (1 + states) + 1)
+    averages = sum(hook.get("type") == EMA for hook in cfg.custom_hooks)
+    needed = _BYTES * params * (checkpoints * (1 + states + averages) + 1 + averages)
     folder = next(place for place in (work_dir, *work_dir.parents) if place.exists())
     # Checkpoints that are there give way to new ones.
     free = shutil.disk_usage(folder).free + sum(path.stat().st_size for path in work_dir.glob("*.pth"))

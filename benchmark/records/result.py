@@ -70,12 +70,26 @@ class CostRecord(Strict):
     peak_memory: int | None = None
 
 
+class SearchRecord(Strict):
+    """How a learning rate was found: by a range test, whose weights were thrown away.
+
+    Attributes:
+        iterations: of the search, in addition to the training's.
+        rates: of each.
+        losses: before the update with each, null for one that was not finite.
+    """
+
+    iterations: int
+    rates: tuple[float, ...]
+    losses: tuple[float | None, ...]
+
+
 class TrainingRecord(Strict):
     """How the weights were trained; absent where a checkpoint came from elsewhere.
 
     Attributes:
         batch_size: images per iteration, over all processes.
-        learning_rate: after scaling to the batch.
+        learning_rate: after scaling to the batch, or as it was found.
         compiled: the backbone was, by torch.compile.
         hours: of training, resumed parts included, evaluation left out.
         peak_memory: in bytes on one device.
@@ -84,6 +98,12 @@ class TrainingRecord(Strict):
         images: number of images trained on, the usable ones.
         subset_of: how many usable ones there were where a part was trained on (--fraction, --images); else None.
         subset_seed: what that part was drawn with.
+        search: how the learning rate was found; None where the config or the command line says it.
+        planned: iterations that the training would have had without its early stop; None where it had them all.
+        early_stop: evaluations without a better figure that it stops after, None for none.
+        ema: least momentum of the moving average that the weights are; None for the last weights themselves.
+        frozen_stages: the backbone was frozen up to and including C(k+1); None for nothing.
+        accumulate: parts that each batch was taken in.
     """
 
     iterations: int
@@ -102,6 +122,12 @@ class TrainingRecord(Strict):
     images: int | None = None
     subset_of: int | None = None
     subset_seed: int | None = None
+    search: SearchRecord | None = None
+    planned: int | None = None
+    early_stop: int | None = None
+    ema: float | None = None
+    frozen_stages: int | None = None
+    accumulate: int = 1
 
     @property
     def part(self) -> str:

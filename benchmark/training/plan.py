@@ -5,9 +5,10 @@ comes after.
 """
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +22,7 @@ from benchmark.config.complete import DATALOADERS, complete_model
 from benchmark.config.identity import config_sha256, flatten, identity
 from benchmark.config.load import config_name, load_options
 from benchmark.config.overrides import check_arguments
+from benchmark.config.recipe import EARLY_STOP, Recipe
 from benchmark.data.subsets import describe_part, part_size
 from benchmark.files.atomic import check_folder, make_folder, remove_leftovers
 from benchmark.files.checkpoints import check_fit, load_checkpoint, load_weights, newest_intact, resolve_checkpoint
@@ -100,13 +102,15 @@ def plan_training(
     keep: int | None = None,
     compiled: bool = False,
     pictures: int = 0,
+    recipe: Recipe | None = None,
 ) -> Plan:
     """Check a training; arguments as in ``benchmark.training.train.train``.
 
     Raises:
         UserError: whatever the user can fix.
     """
-    cfg = load_options(options, pretrained=pretrained, steps=steps, subset=subset)
+    cfg = load_options(options, pretrained=pretrained, steps=steps, subset=subset, recipe=recipe or Recipe())
+    _check_accumulation(cfg)
     if pictures and TASKS[cfg.task].kind != "detector":
         raise UserError(f"--pictures draws detections, and {options.config} is a {cfg.task} config: leave it out.")
     if compiled:
@@ -128,18 +132,17 @@ def plan_training(
     check_folder(work_dir)
     if is_main() and checkpoint is None:
         check_unused(work_dir, overwrite=replaces)
-    found = prepare_data(cfg, options, DATALOADERS)
+    check = partial(_check_beginning, weights=checkpoint is None)
+    found = prepare_data(cfg, options, DATALOADERS, check)
     if found and subset:
         part_size(subset, found.splits["train_dataloader"].usable)
     cfg.optim_wrapper.type, cfg.optim_wrapper.precision = "AutocastOptimWrapper", options.precision
     complexity = _complete(cfg, options, work_dir)
-    if checkpoint is None:
-        _check_weights(cfg)
-    _check_saving(cfg)
+    check(cfg)
     _check_room(cfg, complexity.params)
     record: dict[str, Any] = {}
     if found:
-        record = _describe_run(cfg, found.splits["train_dataloader"].sha256)
+        record = _describe_run(cfg, *(found.splits[name].sha256 for name in DATALOADERS))
         if checkpoint and not resume_anyway:
             _check_same_run(load_checkpoint(checkpoint).get("run"), record)
     cfg.resume, cfg.load_from = checkpoint is not None, checkpoint and str(checkpoint)
@@ -268,15 +271,21 @@ def _nothing_to_resume(work_dir: Path, problems: Sequence[str]) -> UserError:
     return UserError(f"Nothing to resume: {found} Leave --resume out to begin, or give --resume auto: it does either.")
 
 
-def prepare_data(cfg: Config, options: Options, loaders: Sequence[str]) -> Preflight | None:
-    """Generate the demo's data and check the data before anything heavy is imported; None in the other processes."""
+def prepare_data(
+    cfg: Config, options: Options, loaders: Sequence[str], check: Callable[[Config], object] = lambda complete: None
+) -> Preflight | None:
+    """Generate the demo's data and check the data before anything heavy is imported; None in the other processes.
+
+    ``check`` is called with the complete config before data are generated, since a refused command makes none.
+    """
     if not is_main():
         return None
     find_launcher(options.launcher)
     if cfg.get("demo"):
         complete = cfg.copy()
         complete_model(complete)
-        _check_registered(complete, options)  # first: a command that is refused makes no data
+        _check_registered(complete, options)
+        check(complete)
         make_demo_data = import_module(cfg.demo.module).make_demo_data
         make_demo_data(Path(cfg.data_root), train_images=cfg.train_images, val_images=cfg.val_images)
     return check_data(cfg, loaders)
@@ -355,19 +364,28 @@ def _check_classes(trained: Mapping[str, Any], cfg: Config) -> None:
         )
 
 
-def _check_weights(cfg: Config) -> None:
-    """Refuse weights that a training cannot begin with."""
-    if cfg.model.backbone.get("pretrained"):
+def _check_beginning(cfg: Config, *, weights: bool) -> None:
+    """Refuse an interval between checkpoints that is none.
+
+    Of a training that begins, also ``weights`` that it cannot begin with, and stages to freeze that there are not.
+    """
+    from benchmark.training.saving import parse_interval  # takes PyTorch with it
+
+    parse_interval(cfg.default_hooks.checkpoint.interval)
+    backbone = cfg.model.backbone
+    if weights and (backbone.get("pretrained") or backbone.get("frozen_stages", -1) >= 0):
         for module in build_skeleton(cfg).modules():
             if check := getattr(module, "check_weights", None):
                 check()
 
 
-def _check_saving(cfg: Config) -> None:
-    """Refuse an interval between checkpoints that is none."""
-    from benchmark.training.saving import parse_interval  # takes PyTorch with it
-
-    parse_interval(cfg.default_hooks.checkpoint.interval)
+def _check_accumulation(cfg: Config) -> None:
+    """Refuse MMEngine's own accumulation, which loses gradients where a training resumes."""
+    if cfg.optim_wrapper.get("accumulative_counts", 1) != 1:
+        raise UserError(
+            f"{cfg.filename} sets optim_wrapper.accumulative_counts: leave it out, and give --accumulate N, which "
+            "takes a batch of --batch-size in N parts."
+        )
 
 
 def _check_room(cfg: Config, params: int) -> None:
@@ -377,14 +395,16 @@ def _check_room(cfg: Config, params: int) -> None:
         raise UserError(row.message)
 
 
-def _describe_run(cfg: Config, data: str) -> dict[str, Any]:
-    """Return what decides every number of a training, in plain containers; ``data`` is the training data's hash."""
+def _describe_run(cfg: Config, training: str, validation: str) -> dict[str, Any]:
+    """Return what decides every number of a training, in plain containers, given the hashes of its data."""
+    stops_early = any(hook.type == EARLY_STOP for hook in cfg.custom_hooks)
     return {
         "config": flatten(identity(cfg)),
         "seed": cfg.randomness.seed,
         "precision": cfg.optim_wrapper.precision,
         "processes": world_size(),
-        "training data": data,
+        "training data": training,
+        **({"validation data": validation} if stops_early else {}),
         **({"compiled": True} if cfg.compiled else {}),  # checkpoints from before there was a choice say nothing
     }
 

@@ -18,7 +18,9 @@ def register() -> None:
         import benchmark.evaluation.accuracy
         import benchmark.evaluation.coco_ap
         import benchmark.models.precision
+        import benchmark.training.fine_tuning
         import benchmark.training.hooks
         import benchmark.training.loops
         import benchmark.training.progress
+        import benchmark.training.rate_search
         import benchmark.training.saving  # noqa: F401

@@ -114,6 +114,11 @@ class AtomicCheckpointHook(Hook):
             for name, (history, counts, length) in hub["log_scalars"].items()
         }
 
+    def after_train(self, runner: Runner) -> None:
+        """Save the weights of a training that ended early."""
+        if runner.train_loop.stop_training and not checkpoint_path(Path(runner.work_dir), runner.iter).is_file():
+            self._save(runner, runner.iter)
+
     def _is_due(self, done: int) -> bool:
         if self._iterations:
             return done % self._iterations == 0

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.cli import Options
+from benchmark.config.recipe import EARLY_STOP, Recipe
 from benchmark.files.run_folder import list_checkpoints, remove_run, set_aside
-from benchmark.records.result import Result, TrainingRecord
+from benchmark.records.result import Result, SearchRecord, TrainingRecord
 from benchmark.tasks import TASKS
 from benchmark.training.machine import keep_memory
 from benchmark.training.plan import Plan, ownership, plan_training, rewind
@@ -32,6 +33,7 @@ def train(
     keep: int | None = None,
     compiled: bool = False,
     pictures: int = 0,
+    recipe: Recipe | None = None,
     hooks: Sequence["Hook"] = (),
 ) -> Result:
     """Train a config, evaluate the final weights, and write the run's ``result.json``.
@@ -50,6 +52,7 @@ def train(
         keep: how many of the newest checkpoints to keep, in place of the config's.
         compiled: compile the backbone by torch.compile.
         pictures: how many validation pictures to draw detections on.
+        recipe: learning rate, averages, early stop, frozen stages, a batch in parts.
         hooks: to run besides the config's.
 
     Raises:
@@ -68,6 +71,7 @@ def train(
         keep=keep,
         compiled=compiled,
         pictures=pictures,
+        recipe=recipe,
     )
     from benchmark.training.outcome import finish
     from benchmark.training.runner import BenchmarkRunner
@@ -102,21 +106,34 @@ def _make_way(plan: Plan) -> list[str]:
 
 
 def _training_record(runner: "BenchmarkRunner", plan: Plan) -> TrainingRecord:
+    from benchmark.training.fine_tuning import average_momentum
     from benchmark.training.outcome import is_partial
+    from benchmark.training.rate_search import recorded_search
 
     hub, loader = runner.message_hub, runner.train_dataloader
     seconds = hub.get_info("train_seconds")
     batch_size = loader.batch_size * runner.world_size
+    cfg, done = plan.cfg, runner.iter
+    stop = next((hook.patience for hook in cfg.custom_hooks if hook.type == EARLY_STOP), None)
+    frozen = cfg.model.backbone.get("frozen_stages", -1)
+    search = recorded_search(runner)
+    searched = search["iterations"] if search else 0
     return TrainingRecord(
-        iterations=runner.max_iters,
+        iterations=done,
+        planned=None if done == runner.max_iters else runner.max_iters,
+        search=search and SearchRecord(**search),
+        early_stop=stop,
+        ema=average_momentum(runner),
+        frozen_stages=None if frozen == -1 else frozen,
+        accumulate=cfg.train_cfg.get("accumulate", 1),
         batch_size=batch_size,
         learning_rate=_initial_rate(runner.optim_wrapper.optimizer.param_groups[0]),
         precision=plan.precision,
-        compiled=plan.cfg.compiled,
-        pretrained=plan.cfg.model.backbone.get("pretrained"),
+        compiled=cfg.compiled,
+        pretrained=cfg.model.backbone.get("pretrained"),
         seed=runner.seed,
         world_size=runner.world_size,
-        images_per_second=runner.max_iters * batch_size / seconds,
+        images_per_second=(done + searched) * batch_size / seconds,
         hours=seconds / 3600,
         peak_memory=hub.get_info("train_peak_memory"),
         unreadable_images=_sum(hub.get_info("unreadable_images")),

@@ -6,6 +6,7 @@ from benchmark.config.complete import complete_model
 from benchmark.config.identity import config_sha256
 from benchmark.config.load import load_config
 from benchmark.config.names import CONFIGS
+from benchmark.config.recipe import Recipe
 
 SSDLITE = CONFIGS / "ssdlite_rexnet_x1.0.py"
 FINETUNE = CONFIGS / "finetune_food101_rexnet_x1.0.py"
@@ -53,7 +54,11 @@ def test_configs_that_train_the_same_have_one_hash(path, options, settings, plai
         (SSDLITE, ["memory_format=contiguous_format"], {}),
         (SSDLITE, ["sync_bn=False"], {}),
         (SSDLITE, ["auto_scale_lr.enable=False"], {}),
-        (SSDLITE, ["optim_wrapper.accumulative_counts=2"], {}),
+        (SSDLITE, [], {"recipe": Recipe(accumulate=2)}),
+        (SSDLITE, [], {"recipe": Recipe(ema=True)}),
+        (SSDLITE, [], {"recipe": Recipe(early_stop=2)}),
+        (SSDLITE, [], {"recipe": Recipe(freeze_stages=2)}),
+        (FINETUNE, [], {"recipe": Recipe(freeze_stages=2)}),
         (SSDLITE, ["custom_hooks=[{'type': 'EMAHook'}]"], {}),
         (SSDLITE, ["default_hooks.ema={'type': 'EMAHook'}"], {}),
         (SSDLITE, ["train_dataloader.dataset.filter_cfg.min_size=1"], {}),
@@ -78,6 +83,11 @@ def test_a_scaling_that_is_off_has_no_base():
     assert sha(SSDLITE, "auto_scale_lr.enable=False") == sha(
         SSDLITE, "auto_scale_lr.enable=False", "auto_scale_lr.base_batch_size=8"
     )
+
+
+def test_evaluations_count_where_they_may_stop_the_training():
+    recipe = Recipe(early_stop=2)
+    assert sha(SSDLITE, "val_interval=1000", recipe=recipe) != sha(SSDLITE, "val_interval=2000", recipe=recipe)
 
 
 def test_generated_pictures_count_where_they_are_trained_on():

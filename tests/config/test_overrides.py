@@ -186,7 +186,7 @@ def test_every_class_takes_what_our_configs_give_it(path, demo):
     from benchmark.training.registration import register
 
     register()
-    extra = ["optim_wrapper.accumulative_counts=2", "train_dataloader.dataset.indices=10"]
+    extra = ["optim_wrapper.clip_grad={'max_norm': 1.0}", "train_dataloader.dataset.indices=10"]
     cfg = load_config(path, demo=demo, options=extra)
     complete_model(cfg)
     check_arguments(cfg)

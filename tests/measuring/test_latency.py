@@ -13,7 +13,7 @@ from backbones.errors import UserError
 from backbones.features import Backbone
 from benchmark.config.complete import complete_model
 from benchmark.config.load import load_config
-from benchmark.measuring import energy, latency
+from benchmark.measuring import energy, latency, rounds
 from benchmark.measuring.complexity import classifier_complexity, detector_complexity
 from benchmark.measuring.folding import fold_batch_norm
 from benchmark.measuring.latency import Settings, describe, latency_rows, measure
@@ -280,7 +280,7 @@ def test_unknown_model_is_refused():
 
 
 def test_warm_up_ends_at_its_cap_and_says_so(monkeypatch):
-    monkeypatch.setattr(latency, "STABLE_CHANGE", 0.0)
+    monkeypatch.setattr(rounds, "STABLE_CHANGE", 0.0)
     (record,) = measure(["mobilenet_v3_small"], Settings(threads=1, runs=1, input=(32, 32)))
     assert (record.warm_up, record.stable) == (50, False)
     assert "the machine is busy" in describe([record])

@@ -11,7 +11,7 @@ from mmengine.optim import OptimWrapper
 from backbones.errors import UserError
 from benchmark.config.load import load_config
 from benchmark.config.names import CONFIGS
-from benchmark.measuring import latency
+from benchmark.measuring import latency, rounds
 from benchmark.measuring.latency import Settings, measure
 from benchmark.measuring.training_step import make_step
 from benchmark.records.latency import LatencyFile, LoaderRate
@@ -40,7 +40,7 @@ def test_a_step_trains_on_a_loss_and_leaves_the_weights(template, monkeypatch):
 
 
 def test_a_steps_record_says_what_it_is(monkeypatch):
-    monkeypatch.setattr(latency, "_WARM_UP_ROUNDS", 5)
+    monkeypatch.setattr(rounds, "_WARM_UP_ROUNDS", 5)
     settings = Settings(training=True, batch_size=2, input=(64, 64), runs=2, backbone=BACKBONE)
     (record,) = measure([str(CONFIGS / "ssdlite.py")], settings)
     assert (record.model, record.timed) == (f"ssdlite_{BACKBONE}", "training step")
@@ -80,7 +80,7 @@ def test_the_slower_of_both_is_the_limit(loaded, slower, times):
 @pytest.mark.slow
 def test_the_tool_times_data_and_steps(demo_data, monkeypatch):
     monkeypatch.setattr("benchmark.training.loading._SECONDS", 0.1)
-    monkeypatch.setattr(latency, "_WARM_UP_ROUNDS", 5)
+    monkeypatch.setattr(rounds, "_WARM_UP_ROUNDS", 5)
     arguments = ["configs/ssdlite.py", "--backbone", BACKBONE, "--training", "--loader", "--demo"]
     arguments += ["--data-root", demo_data, "--batch-size", 2, "--input", 64, "--runs", 1, "--json"]
     tool = call_tool("latency.py", *arguments)

@@ -356,7 +356,7 @@ def test_cuda_agrees_with_the_cpu(ops: ModuleType, dtype: torch.dtype) -> None:
     layer = ops.RoIAlign((3, 2), spatial_scale=0.5)
     results = []
     for device in ("cpu", "cuda"):
-        leaf = features.to(device).requires_grad_()
+        leaf = features.to(device, copy=True).requires_grad_()
         pooled = layer(leaf, rois.to(device))
         pooled.sum().backward()
         results.append((pooled.detach().cpu(), leaf.grad.cpu()))

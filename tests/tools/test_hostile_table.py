@@ -82,6 +82,14 @@ NUMBERS = [
     Row("a backbone that is none", "rexnet_x1.0", {"backbones": "rexnet_1.0"}),
     *(Row(f"backbones {text!r}", "names with commas", {"backbones": text}) for text in ("", ",", "resnet50,")),
     *number("keep", "0"),
+    *number("lr", "0.1", "Auto"),
+    Row("a search in too few steps", "--steps 54", {"lr": "auto", "steps": "53"}),
+    Row("a search for what is said", "contradict", {"lr": "auto"}, overrides=("learning_rate=0.1",)),
+    *number("early_stop", "0", "-1", "x"),
+    *number("freeze_stages", "-2", "5", "x"),
+    *number("accumulate", "0", "1", "1.5", HUGE),
+    Row("parts that are not equal", "equal parts", {"accumulate": "3", "batch_size": "4"}),
+    Row("an early stop after the end", "val_interval", {"early_stop": "2", "steps": "4"}),
     *number("runs", "0"),
     *number("opset", "7"),
     Row("--canvas of no size", "--canvas", {"canvas": ("33", "0")}),
@@ -98,6 +106,11 @@ NUMBERS = [
     ),
     Row("runs in a file", "file", {"folders": "{w}/file", "run": ()}),
     *number("tolerance", "nan", "-1"),
+    *number("max_drop", "0", "nan"),
+    *number("calibrate", "0"),
+    *number("rounds", "0"),
+    Row("a drop without INT8", "--int8", {"max_drop": "1", "int8": None}),
+    Row("pictures without INT8", "--int8", {"calibration": "{w}/pictures", "int8": None}),
     *number("score_threshold", "2", "nan"),
     *number("frames", "0", "-1", "x"),
     *number("train_images", "0", HUGE),
@@ -166,6 +179,8 @@ NAMES = [
     Row("unknown metric", "box_APP", {"metric": "box_APP"}),
     Row("unknown column", "macss", {"sort": "macss"}),
     Row("unknown format", "--format", {"format": "docx"}),
+    Row("formats unknown", "Did you mean 'onnx'", {"formats": "pytorch,onx"}),
+    Row("INT8 of no format that has it", "name one of these", {"formats": "pytorch"}),
     Row("unknown style", "--format", {"style": "docx"}),
 ]
 OUTPUTS = [
@@ -175,6 +190,9 @@ OUTPUTS = [
     ),
     Row("--confusion in /proc", "/proc", {"confusion": "/proc/x"}, tools=("eval_finegrained", "eval_imagenet")),
     Row("--out in the root of /proc", "/proc", {"out": "/proc/x"}, tools=("eval_detection", "summarize")),
+    Row("--log is a pipe", "fifo.pth", {"log": "{w}/fifo.pth"}, tools=("reproduce",)),
+    Row("a demo of no weights", "/proc/x", {"pretrained": "/proc/x", "data_root": "{w}/absent/x"}, tools=("train",)),
+    Row("a demo never saved", "0h", {"save_interval": "0h", "data_root": "{w}/absent/x"}, tools=("train",)),
     Row("--work-dir holds a pipe", "result.json", {"work_dir": "{w}/fifo_run"}, tools=("train", *EVALUATIONS)),
     Row("--out is a folder", "folder", {"out": "{w}/folder"}),
     Row("--out is /dev/full", "/dev/full", {"out": "/dev/full"}, writes=True),
@@ -258,6 +276,20 @@ FILES = [
     Row("runs absent", "absent", {"folders": "{w}/absent", "out": None}, tools=("summarize",)),
     Row("runs below a pipe", "fifo_run", {"folders": "{w}/fifo_run", "out": None}, tools=("summarize",)),
     Row("times in a pipe", "latency_cpu.json", {"folders": "{w}/fifo_times", "out": None}, tools=("summarize",)),
+    Row(
+        "another config's checkpoint", "good_mask_rcnn.pth", {"checkpoint": "{w}/good_mask_rcnn.pth"}, tools=("deploy",)
+    ),
+    Row("files over others", "something else", {"work_dir": "{w}/folder"}, tools=("deploy",)),
+    *(
+        Row(f"calibration on {name}", words, {"calibration": f"{{w}}/{place}"}, tools=("deploy",))
+        for name, words, place in (
+            ("an empty folder", "No pictures in", "folder"),
+            ("nothing", "No such picture", "absent"),
+            ("validation pictures", "is a validation picture", "data/val2017"),
+        )
+    ),
+    Row("times absent", "absent.json", {"read": "{w}/absent.json", "models": None}, tools=("latency",)),
+    Row("times of another file", "deploy.json", {"read": "{w}/run/result.json", "models": None}, tools=("latency",)),
     Row("pictures absent", "absent", {"source": "{w}/absent"}),
     Row("pictures none", "folder", {"source": "{w}/folder"}),
     Row("pictures of no pattern", "*.jpg", {"source": "{w}/folder/*.jpg"}),

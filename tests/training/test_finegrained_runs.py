@@ -7,34 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 from finegrained_layouts import MAKERS, SMALL, TEST, USED
-from helpers import call_tool, started_tool, two_ranks
+from helpers import OBJECTS, call_tool, real_objects, started_tool, two_ranks
 
 from backbones.errors import UserError
 from benchmark.cli import Options
 from benchmark.config.names import CONFIGS
-from benchmark.data.demo.crops import crop_objects
 from benchmark.records.result import read_result
 from benchmark.reporting.leaderboard import find_runs, make_report, render
 from benchmark.training.evaluate import evaluate
 from benchmark.training.train import train
 
 pytestmark = pytest.mark.slow
-
-OBJECTS = (
-    "bottle",
-    "book",
-    "broccoli",
-    "bus",
-    "car",
-    "chair",
-    "cup",
-    "donut",
-    "person",
-    "pizza",
-    "potted plant",
-    "suitcase",
-)
-MOST_OBJECTS = 30  # a class
 
 
 def options(root: Path, folder: Path | None, name: str = "imagefolder", *more: str, **kwargs) -> Options:
@@ -195,23 +178,6 @@ def test_missing_data_end_in_one_plain_message(tmp_path):
     run = call_tool("check_data.py", "food101", "--data-root", tmp_path)
     assert run.returncode == 1 and run.stderr.startswith("error: Food-101 is not complete")
     assert "meta/train.json" in run.stderr and "food-101.tar.gz" in run.stderr and "Traceback" not in run.stderr
-
-
-def real_objects(coco_mini: Path, root: Path) -> None:
-    """Cut the objects of twelve classes out of real pictures; every third one of a class is for the test."""
-    for source in ("train2017", "val2017"):
-        crop_objects(
-            coco_mini / f"annotations/instances_{source}.json",
-            coco_mini / source,
-            root / "all",
-            min_side=24,
-            classes=OBJECTS,
-        )
-    for folder in (root / "all").iterdir():
-        for index, crop in enumerate(sorted(folder.iterdir())[:MOST_OBJECTS]):
-            place = root / ("test" if index % 3 == 0 else "train") / folder.name
-            place.mkdir(parents=True, exist_ok=True)
-            crop.rename(place / crop.name)
 
 
 def test_pretraining_wins_on_real_objects(coco_mini, tmp_path):

@@ -6,8 +6,9 @@ import signal
 import time
 from pathlib import Path
 
+import kills
 import pytest
-from helpers import run_tool, started_tool, wait_for
+from helpers import call_tool, preloaded, run_tool, started_tool, wait_for
 from make_layouts import make_layout
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("data_cache")]
@@ -71,6 +72,37 @@ def test_a_series_that_is_stopped_ends_as_one_that_is_not(number, whole, shapes,
     outcome = run_tool("bench.py", *map(str, arguments))
     assert outcome.returncode == 0, outcome.stderr + outcome.stdout
     assert results(folder) == results(whole)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_a_series_that_is_killed_ten_times_ends_as_one_that_is_not(tmp_path):
+    hit, differences = kills.kill_series(tmp_path, kills=10, seed=1)
+    assert differences == [] and hit >= 5
+
+
+def test_runs_beside_one_another_are_those_that_follow_one_another(whole, shapes, tmp_path):
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("two workers need two cores")
+    outcome = run_tool("bench.py", *map(str, command(shapes, tmp_path / "series")), "--workers", "2")
+    assert outcome.returncode == 0, outcome.stderr + outcome.stdout
+    assert results(tmp_path / "series") == results(whole)
+    logs = [(tmp_path / f"series/logs/mobilenet_v3_small_seed{seed}.log").stat() for seed in (0, 1)]
+    begins = [(tmp_path / f"series/mobilenet_v3_small_seed{seed}/config.py").stat().st_mtime for seed in (0, 1)]
+    assert max(begins) < min(log.st_mtime for log in logs)  # both had begun when the first ended
+
+
+def test_more_workers_than_cores_are_refused(shapes, tmp_path):
+    outcome = call_tool("bench.py", *command(shapes, tmp_path / "series"), "--workers", "4096")
+    assert outcome.returncode == 1 and "--workers 4096" in outcome.stderr and not (tmp_path / "series").exists()
+
+
+def test_a_tool_that_a_test_starts_has_the_tests_environment(shapes, tmp_path, monkeypatch):
+    preloaded()  # the server that it is forked from runs already
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with started_tool("check_data.py", shapes, out=tmp_path / "out") as process:
+        process.join(120)
+    assert list((tmp_path / "cache/rexnet-benchmark/data").iterdir())
 
 
 def test_a_run_that_fails_is_listed_and_stops_no_other(shapes, tmp_path):

@@ -8,7 +8,6 @@ picture's entry has the hash of its file.
 
 import dataclasses
 import json
-import os
 import shutil
 import uuid
 from collections import Counter, defaultdict
@@ -24,6 +23,7 @@ from benchmark.data.own.source import NO_SPLIT, Finding, Findings, Kind, Picture
 from benchmark.data.own.survey import Seen, survey
 from benchmark.data.subsets import stratified_order
 from benchmark.files.atomic import make_folder
+from benchmark.files.cache import cache_folder
 from benchmark.files.run_folder import slug
 
 PICTURES = "pictures"
@@ -121,9 +121,7 @@ def cache_root(folder: Path) -> Path:
     Raises:
         UserError: it would lie in the user's folder.
     """
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(named) if os.path.isabs(named) else Path.home() / ".cache"  # the specification's rule
-    root = (base / "rexnet-benchmark" / "data").resolve()
+    root = cache_folder("data")
     if root.is_relative_to(folder):
         raise UserError(
             f"{folder} holds the cache of converted data sets ({root}), and nothing is written into a data set: set "

@@ -13,11 +13,11 @@ from typing import Any
 from backbones.errors import UserError, as_user_errors
 from benchmark.cli import Options
 from benchmark.console import track_progress
-from benchmark.files.atomic import check_file, make_folder, write_atomically
+from benchmark.files.atomic import check_file, make_folder, place_folder, write_atomically
 from benchmark.inference.export.conversion import Conversion
 from benchmark.inference.export.differences import Differences
 from benchmark.inference.export.exportable import Exportable, call
-from benchmark.inference.export.formats import FORMATS, Format, find_format
+from benchmark.inference.export.formats import FORMATS, Format, find_format, format_of
 from benchmark.inference.export.runtime import Run
 from benchmark.inference.export.source import Source, prepare, read_config, readable
 
@@ -30,9 +30,10 @@ class Exported:
         kind: of file.
         runtime: what ran it.
         size: of all its files, in bytes.
-        pictures: how many it was checked on.
+        pictures: how many it was checked on; none where files of the format are not run here.
         differences: from PyTorch, the largest.
         allowed: likewise, how large they may be.
+        unchecked: why it was not checked; empty where it was.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class Exported:
     pictures: int
     differences: Differences
     allowed: Differences
+    unchecked: str = ""
 
 
 def export(
@@ -75,6 +77,8 @@ def export(
             that differ by more than the tolerance.
     """
     if out.is_dir():
+        if format_of(out):  # some formats' files are folders
+            raise UserError(f"--out {out} is there already: remove it or give another name.")
         raise UserError(f"--out {out} is a folder: give a file, such as {out / 'model.onnx'}.")
     row = find_format(out, chosen.keys())
     cfg = read_config(options)
@@ -135,16 +139,18 @@ def place(source: Source, row: Format, made: Path, out: Path, tolerance: float |
     """
     allowed = source.original.tolerance if tolerance is None else Differences.all(tolerance)
     module = row.load_module()
-    run = module.load(made, None)
-    differences = compare(source.original, track_progress(source.checks, "checking"), run)
+    checks = [] if row.unchecked else source.checks
+    differences = Differences()
+    if checks:
+        differences = compare(source.original, track_progress(checks, "checking"), module.load(made, None))
     if not differences.within(allowed):
         raise UserError(
-            f"{row.runtime} and PyTorch differ on {len(source.checks)} pictures by up to {differences}, {allowed} is "
+            f"{row.runtime} and PyTorch differ on {len(checks)} pictures by up to {differences}, {allowed} is "
             f"allowed: {out} was not written.{_rounding(source)}"
         )
     kind = f"{row.title}, {module.version(made)}" if hasattr(module, "version") else row.title
     size = move(row, made, out)
-    return Exported(kind, row.runtime, size, len(source.checks), differences, allowed)
+    return Exported(kind, row.runtime, size, len(checks), differences, allowed, row.unchecked)
 
 
 def _rounding(source: Source) -> str:
@@ -166,10 +172,18 @@ def compare(original: Exportable, checks: Iterable[Any], run: Run) -> Difference
 
 
 def move(row: Format, made: Path, out: Path) -> int:
-    """Give a file and its siblings their names, the file itself last; return their size in bytes."""
+    """Give a file and its siblings their names, the file itself last; return their size in bytes.
+
+    Raises:
+        UserError: they cannot be written.
+    """
     make_folder(out.parent)
     size = 0
     for part, target in zip(row.files(made), row.files(out), strict=True):
-        size += part.stat().st_size
-        write_atomically(target, functools.partial(shutil.copyfile, part))
+        if part.is_dir():
+            size += sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
+            place_folder(part, target)
+        else:
+            size += part.stat().st_size
+            write_atomically(target, functools.partial(shutil.copyfile, part))
     return size

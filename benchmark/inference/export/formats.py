@@ -1,9 +1,10 @@
 """The formats of exported models: one row per format. Needs nothing but Python.
 
 A row's module has ``convert(conversion, out, **options)``, which writes the file, ``load(path, threads)``, which gives
-a function of arrays, and ``facts(path)``, which reads what must be known of a file. It imports its runtime, and all
-that only ``convert`` needs, within these functions, so that what runs a file needs no PyTorch. It may have
-``check(cfg, **options)``, asked before a model is loaded, and ``version(path)``, which says more of a file's kind.
+a function of arrays, and ``facts(path)``, which reads what must be known of a file; one whose files are ``unchecked``
+has no ``load``. It imports its runtime, and all that only ``convert`` needs, within these functions, so that what runs
+a file needs no PyTorch. It may have ``check(cfg, **options)``, asked before a model is loaded, and ``version(path)``,
+which says more of a file's kind.
 """
 
 import importlib
@@ -30,10 +31,12 @@ class Format:
         runtime: name of what runs the files.
         packages: modules that ``convert`` and ``load`` import.
         extra: group of optional dependencies that has them.
+        runs_with: those of them that ``load`` and ``facts`` import.
         siblings: what the names of further files end in, in place of ``ending``.
         kinds: of models that it can hold.
         takes: options of tools/export.py that its ``convert`` takes.
         from_onnx: whether it is made from the ONNX file.
+        unchecked: why its files are not run here, so that nobody knows what they find; empty where they are.
     """
 
     ending: str
@@ -42,26 +45,29 @@ class Format:
     runtime: str
     packages: tuple[str, ...]
     extra: str
+    runs_with: tuple[str, ...] = ()
     siblings: tuple[str, ...] = ()
     kinds: frozenset[str] = ALL
     takes: frozenset[str] = frozenset()
     from_onnx: bool = True
+    unchecked: str = ""
 
     def load_module(self) -> ModuleType:
         """Import the row's module."""
         return importlib.import_module(f"benchmark.inference.export.{self.module}")
 
-    def missing(self) -> list[str]:
-        """Return the packages that are not installed."""
-        return [name for name in self.packages if importlib.util.find_spec(name) is None]
+    def missing(self, *, to_run: bool = False) -> list[str]:
+        """Return the packages that are not installed; ``to_run`` asks only for those that run a file."""
+        packages = self.runs_with if to_run else self.packages
+        return [name for name in packages if importlib.util.find_spec(name) is None]
 
-    def check_installed(self) -> None:
-        """Check that the format can be made and run here.
+    def check_installed(self, *, to_run: bool = False) -> None:
+        """Check that the format can be made and run here, or only run.
 
         Raises:
             UserError: it cannot, for want of packages.
         """
-        if missing := self.missing():
+        if missing := self.missing(to_run=to_run):
             raise UserError(
                 f"{self.title} files need {', '.join(missing)}, not installed here: "
                 f"pip install 'rexnet-benchmark[{self.extra}]'."
@@ -80,6 +86,7 @@ FORMATS = {
         runtime="onnxruntime",
         packages=("onnx", "onnxruntime", "onnxscript"),
         extra="export",
+        runs_with=("onnxruntime",),
         takes=frozenset({"opset", "nms"}),
         from_onnx=False,
     ),
@@ -90,7 +97,54 @@ FORMATS = {
         runtime="OpenVINO",
         packages=("onnx", "onnxscript", "openvino"),
         extra="openvino",
+        runs_with=("openvino",),
         siblings=(".bin",),
+    ),
+    "ncnn": Format(
+        ending=".ncnn.param",
+        module="ncnn",
+        title="ncnn",
+        runtime="ncnn",
+        packages=("onnx", "onnxscript", "pnnx", "ncnn"),
+        extra="ncnn",
+        runs_with=("ncnn",),
+        siblings=(".ncnn.bin", ".ncnn.param.json"),
+        kinds=ONE_STAGE,
+    ),
+    "litert": Format(
+        ending=".tflite",
+        module="litert",
+        title="LiteRT",
+        runtime="LiteRT",
+        packages=("onnx", "onnxscript", "uv", "ai_edge_litert"),
+        extra="litert",
+        runs_with=("ai_edge_litert",),
+        siblings=(".tflite.json",),
+        kinds=ONE_STAGE,
+    ),
+    "executorch": Format(
+        ending=".pte",
+        module="executorch",
+        title="ExecuTorch",
+        runtime="ExecuTorch",
+        packages=("executorch",),
+        extra="executorch",
+        runs_with=("executorch",),
+        siblings=(".pte.json",),
+        kinds=ONE_STAGE,
+        from_onnx=False,
+    ),
+    "coreml": Format(
+        ending=".mlpackage",
+        module="coreml",
+        title="Core ML",
+        runtime="Core ML",
+        packages=("coremltools",),
+        extra="coreml",
+        runs_with=("coremltools",),
+        kinds=ONE_STAGE,
+        from_onnx=False,
+        unchecked="Core ML runs on Apple's systems alone",
     ),
 }
 
@@ -98,6 +152,19 @@ FORMATS = {
 def format_of(path: Path) -> Format | None:
     """Return the format that a file's ending says, None if none does."""
     return next((row for row in FORMATS.values() if path.name.endswith(row.ending)), None)
+
+
+def find_row(path: Path) -> Format:
+    """Return the format of an exported file.
+
+    Raises:
+        UserError: its ending is that of none.
+    """
+    row = format_of(path)
+    if row is None:
+        known = ", ".join(row.ending for row in FORMATS.values())
+        raise UserError(f"{path} is no exported file by its ending: expected one of {known}.")
+    return row
 
 
 def find_format(out: Path, given: Set[str]) -> Format:

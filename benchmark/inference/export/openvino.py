@@ -54,8 +54,17 @@ def load(path: Path, threads: int | None = None) -> Run:
 
 
 def facts(path: Path) -> dict[str, Any]:
-    """Return what must be known of a file."""
+    """Return what must be known of a file, nothing of one that does not say it.
+
+    Raises:
+        UserError: OpenVINO cannot read it.
+    """
     import openvino
 
-    texts = openvino.Core().read_model(path).get_rt_info()[_SECTION]
-    return unpack_facts({key: str(value.value) for key, value in texts.items()})
+    try:
+        known = openvino.Core().read_model(path).get_rt_info()
+    except RuntimeError as error:
+        raise UserError(f"OpenVINO cannot read {path}: {str(error).strip().splitlines()[-1]}") from error
+    if _SECTION not in known:  # OpenVINO's own kind of mapping
+        return {}
+    return unpack_facts({key: str(value.value) for key, value in known[_SECTION].items()})

@@ -1,7 +1,11 @@
 """What all runtimes have in common: a file becomes a function of arrays. Needs NumPy alone."""
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +56,17 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+@contextlib.contextmanager
+def muted() -> Iterator[None]:
+    """Keep what native code prints in the block from the terminal: notes that a user can do nothing about."""
+    with tempfile.TemporaryFile() as sink, contextlib.ExitStack() as kept:
+        for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+            stream.flush()
+            copy = os.dup(number)
+            kept.callback(os.close, copy)
+            kept.callback(os.dup2, copy, number)
+            kept.callback(stream.flush)
+            os.dup2(sink.fileno(), number)
+        yield

@@ -16,6 +16,9 @@ from benchmark.inference.export.exportable import Exportable
 if TYPE_CHECKING:
     from mmdet.models import BaseDetector
 
+_SETTINGS = ("score_thr", "nms", "max_per_img", "min_bbox_size")  # of ``test_cfg``, that a file's user needs
+_MOST_GROWTH = float(-np.log(16 / 1000))  # of a box's sides against its anchor's, as a logarithm, in MMDetection
+
 
 @dataclass(frozen=True)
 class _Reference:
@@ -37,6 +40,7 @@ class DecodedSSDLite(Exportable):
     kind: ClassVar[str] = "SSDLite"
     outputs: ClassVar[tuple[str, ...]] = ("boxes", "scores")
     tolerance: ClassVar[Differences] = Differences(boxes=0.02, scores=1e-3)
+    anchors: Tensor  # (A, 4)
 
     def __init__(self, detector: "BaseDetector", size: tuple[int, int]) -> None:
         super().__init__()
@@ -44,7 +48,7 @@ class DecodedSSDLite(Exportable):
         with torch.no_grad():
             maps, _ = detector(self.example["image"], mode="tensor")
         priors = detector.bbox_head.prior_generator.grid_priors([level.shape[-2:] for level in maps], device="cpu")
-        self.register_buffer("anchors", torch.cat(priors))  # (A, 4)
+        self.register_buffer("anchors", torch.cat(priors))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Map (1, 3, H, W) RGB in 0..255 to xyxy boxes (1, A, 4) in pixels and scores (1, A, classes) in 0..1."""
@@ -52,12 +56,27 @@ class DecodedSSDLite(Exportable):
         maps = self.detector.neck(self.detector.backbone((image - normalisation.mean) / normalisation.std))
         logits, deltas = head.flatten(*head(maps))
         scores = logits.sigmoid() if head.use_sigmoid_cls else logits.softmax(-1)[..., :-1]  # background is last
-        boxes = head.bbox_coder.decode(self.anchors, deltas[0], max_shape=self.size)
-        return boxes[None], scores
+        return self._decode(deltas), scores
+
+    def _decode(self, deltas: Tensor) -> Tensor:
+        """Return the boxes (N, A, 4) of deltas (N, A, 4).
+
+        MMDetection's own decoder takes slices with steps and writes into them, which not every format has.
+        """
+        coder = self.detector.bbox_head.bbox_coder
+        deltas = deltas * deltas.new_tensor(coder.stds) + deltas.new_tensor(coder.means)
+        shifts, growths = deltas.split(2, dim=-1)  # (N, A, 2) each
+        sides = self.anchors[:, 2:] - self.anchors[:, :2]
+        centres = (self.anchors[:, :2] + self.anchors[:, 2:]) / 2 + sides * shifts
+        halves = sides * growths.clamp(-_MOST_GROWTH, _MOST_GROWTH).exp() / 2
+        boxes = torch.cat([centres - halves, centres + halves], dim=-1)
+        if not coder.clip_border:
+            return boxes
+        return torch.minimum(boxes.clamp(min=0), boxes.new_tensor(self.size).flip(0).repeat(2))
 
     def inputs(self, sample: dict[str, Any]) -> dict[str, Tensor]:
         """Return ``image`` of ``inputs`` (3, H, W) BGR."""
-        return {"image": sample["inputs"].flip(0)[None].float()}
+        return image_of(sample)
 
     def reference(self, sample: dict[str, Any]) -> _Reference:
         """Return every anchor's box and scores, and what MMDetection's ``predict`` keeps."""
@@ -87,16 +106,7 @@ class DecodedSSDLite(Exportable):
 
     def answer(self, found: Mapping[str, Tensor], sample: Any) -> Any:
         """Fill a sample with the detections, in pixels of the original picture."""
-        from mmengine.structures import InstanceData
-
-        boxes, scores, labels = (
-            select(found["boxes"][0], found["scores"][0], self.detector.test_cfg)
-            if "boxes" in found
-            else (found[f"detection_{name}"] for name in ("boxes", "scores", "labels"))
-        )
-        boxes = boxes / boxes.new_tensor(sample.scale_factor).repeat(2)
-        sample.pred_instances = InstanceData(bboxes=boxes, scores=scores, labels=labels)
-        return sample
+        return answer_with_anchors(found, sample, self.detector.test_cfg)
 
     def merge_branches(self) -> None:
         """Merge the backbone's re-parameterised branches in place."""
@@ -115,8 +125,34 @@ class DecodedSSDLite(Exportable):
             "std": normalisation.std.flatten().tolist(),
             "boxes": "x1, y1, x2, y2 in pixels of the input",
             "scores": "sigmoid" if sigmoid else "softmax, background left out",
-            "test_cfg": {key: config[key] for key in ("score_thr", "nms", "max_per_img")},
+            "test_cfg": {key: config[key] for key in _SETTINGS if key in config},
+            "preparation": "stretch",
         }
+
+
+def image_of(sample: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return ``image`` (1, 3, H, W), RGB in 0..255, of ``inputs`` (3, H, W) BGR."""
+    return {"image": sample["inputs"].flip(0)[None].float()}
+
+
+def answer_with_anchors(found: Mapping[str, Tensor], sample: Any, test_cfg: Mapping[str, Any]) -> Any:
+    """Fill a sample with what an SSDLite's outputs say, in pixels of the original picture.
+
+    Args:
+        found: ``boxes`` and ``scores`` of every anchor or, of a file that ends in NMS, the detections.
+        sample: MMDetection's, of the picture.
+        test_cfg: as of ``select``.
+    """
+    from mmengine.structures import InstanceData
+
+    boxes, scores, labels = (
+        select(found["boxes"][0], found["scores"][0], test_cfg)
+        if "boxes" in found
+        else (found[f"detection_{name}"] for name in ("boxes", "scores", "labels"))
+    )
+    boxes = boxes / boxes.new_tensor(sample.scale_factor).repeat(2)
+    sample.pred_instances = InstanceData(bboxes=boxes, scores=scores, labels=labels)
+    return sample
 
 
 def select(boxes: Tensor, scores: Tensor, test_cfg: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,7 +18,7 @@ from benchmark.inference.export.classifier import NormalisedClassifier
 from benchmark.inference.export.exportable import Exportable
 from benchmark.inference.export.single_stage import DecodedSSDLite
 from benchmark.inference.export.two_stage import DecodedMaskRCNN, DecodedTwoStage
-from benchmark.inference.predict import Pictures, Unreadable, load_detector
+from benchmark.inference.predict import Pictures, Unreadable, category_ids, load_detector
 from benchmark.inference.sources import find_pictures
 from benchmark.tasks import TASKS, Ability
 
@@ -55,6 +55,7 @@ class Source:
             "backbone": self.cfg.model.backbone.name,
             "kind": self.original.kind,
             "classes": list(metainfo.get("classes", ())),
+            **({"category_ids": category_ids(self.cfg)} if TASKS[self.cfg.task].kind == "detector" else {}),
             "inputs": {name: list(value.shape) for name, value in self.original.example.items()},
             "outputs": list(self.original.outputs),
             **self.original.facts(),

@@ -80,10 +80,7 @@ class DecodedTwoStage(Exportable):
 
     def inputs(self, sample: dict[str, Any]) -> dict[str, Tensor]:
         """Return ``image``, the picture in the canvas's upper left corner, and ``size``."""
-        picture = sample["inputs"].flip(0).float()  # (3, h, w), BGR -> RGB
-        height, width = picture.shape[1:]
-        padded = F.pad(picture, (0, self.size[1] - width, 0, self.size[0] - height))
-        return {"image": padded[None], "size": torch.tensor([height, width], dtype=torch.float32)}
+        return on_canvas(sample, self.size)
 
     def reference(self, sample: dict[str, Any]) -> Detections:
         """Return what MMDetection's own heads find on the same canvas."""
@@ -110,15 +107,7 @@ class DecodedTwoStage(Exportable):
 
     def answer(self, found: Mapping[str, Tensor], sample: Any) -> Any:
         """Fill a sample with the detections, in pixels of the original picture."""
-        from mmengine.structures import InstanceData
-
-        kept = detections(found)
-        boxes = kept.boxes / kept.boxes.new_tensor(sample.scale_factor).repeat(2)
-        sample.pred_instances = InstanceData(bboxes=boxes, scores=kept.scores, labels=kept.labels)
-        if kept.masks is not None:
-            threshold = self.detector.roi_head.test_cfg["mask_thr_binary"]
-            sample.pred_instances.masks = paste(kept.masks, boxes, sample.ori_shape) >= threshold
-        return sample
+        return answer_with_detections(found, sample, self.detector.roi_head.test_cfg.get("mask_thr_binary"))
 
     def rounding(self, sample: dict[str, Any]) -> None:
         """Return None: MMDetection's heads, as they are used here, are float32 whatever they are given."""
@@ -141,6 +130,7 @@ class DecodedTwoStage(Exportable):
             "boxes": "x1, y1, x2, y2 in pixels of the canvas",
             "scores": "softmax, background left out; 0 fills up",
             "test_cfg": {key: config[key] for key in ("score_thr", "nms", "max_per_img")},
+            "preparation": "fit",
         }
 
     def _normalise(self, image: Tensor, size: Tensor) -> Tensor:
@@ -218,7 +208,11 @@ class DecodedMaskRCNN(DecodedTwoStage):
     def facts(self) -> dict[str, Any]:
         """Return what the file's user must know."""
         threshold = self.detector.roi_head.test_cfg["mask_thr_binary"]
-        return {**super().facts(), "masks": f"probabilities within each box, a mask from {threshold} on"}
+        return {
+            **super().facts(),
+            "masks": f"probabilities within each box, a mask from {threshold} on",
+            "mask_threshold": threshold,
+        }
 
     def _own_masks(self, maps: tuple[Tensor, ...], kept: Any) -> Tensor | None:
         rois = torch.cat([kept.bboxes.new_zeros(len(kept), 1), kept.bboxes], dim=1)  # (N, 5)
@@ -226,6 +220,32 @@ class DecodedMaskRCNN(DecodedTwoStage):
             return kept.bboxes.new_zeros(0, 1, 1)
         logits = self.detector.roi_head._mask_forward(maps, rois)["mask_preds"]  # (N, classes, h, w)
         return logits[torch.arange(len(kept)), kept.labels].sigmoid()
+
+
+def on_canvas(sample: Mapping[str, Any], canvas: tuple[int, int]) -> dict[str, Tensor]:
+    """Return the inputs of a canvas (height, width): ``image``, the picture in its upper left corner, and ``size``."""
+    picture = sample["inputs"].flip(0).float()  # (3, h, w), BGR -> RGB
+    height, width = picture.shape[1:]
+    padded = F.pad(picture, (0, canvas[1] - width, 0, canvas[0] - height))
+    return {"image": padded[None], "size": torch.tensor([height, width], dtype=torch.float32)}
+
+
+def answer_with_detections(found: Mapping[str, Tensor], sample: Any, mask_threshold: float | None) -> Any:
+    """Fill a sample with what a two-stage detector's outputs say, in pixels of the original picture.
+
+    Args:
+        found: the detections.
+        sample: MMDetection's, of the picture.
+        mask_threshold: from which probability on a pixel belongs to the mask; None of a detector without masks.
+    """
+    from mmengine.structures import InstanceData
+
+    kept = detections(found)
+    boxes = kept.boxes / kept.boxes.new_tensor(sample.scale_factor).repeat(2)
+    sample.pred_instances = InstanceData(bboxes=boxes, scores=kept.scores, labels=kept.labels)
+    if kept.masks is not None and mask_threshold is not None:
+        sample.pred_instances.masks = paste(kept.masks, boxes, sample.ori_shape) >= mask_threshold
+    return sample
 
 
 def detections(found: Mapping[str, Tensor]) -> Detections:

@@ -26,6 +26,8 @@ def check_log(path: Path) -> None:
     Raises:
         UserError: it is a folder, cannot be written, or is a file of another kind.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path} is no regular file, which a record of reproductions is: give another name.")
     check_file(path, BEGINS)
 
 

@@ -10,6 +10,7 @@ import torch
 from backbones.errors import UserError
 from benchmark.cli import Options
 from benchmark.config.load import load_config
+from benchmark.config.recipe import Recipe
 from benchmark.files.run_folder import RESULT, latency_path, list_checkpoints, table_folder
 from benchmark.measuring.latency import Settings, measure
 from benchmark.preflight import check_data
@@ -107,5 +108,6 @@ def _train(options: Options, folder: Path, batch_size: int | None) -> str | None
         steps=max(1, round(recipe_images(cfg) / (batch * processes))),
         resume=resume,
         overwrite=not resume,
+        recipe=Recipe(lr="config"),
     )
     return None

@@ -43,13 +43,47 @@ class Recipe(Strict):
     cfg_options: tuple[str, ...]
 
 
+class Dropped(Strict):
+    """A backbone that is run no more, since it lies clearly behind.
+
+    Attributes:
+        runs: how many it had then; they stay.
+        leader: the backbone that was ahead.
+        figure: what they were compared by, a key of ``benchmark.records.figures.FIGURES``.
+        value: its mean over the runs, in the unit of result.json; ``leader_value`` likewise.
+        difference: value - leader_value.
+        interval: 95% interval of the difference, over pictures and seeds.
+    """
+
+    backbone: str
+    runs: int
+    leader: str
+    figure: str
+    value: float
+    leader_value: float
+    difference: float
+    interval: tuple[float, float]
+
+
 class Series(Strict):
-    """A series; ``seconds``: of a training step by backbone, as it was timed here before the first run."""
+    """A series.
+
+    Attributes:
+        seconds: of a training step by backbone, as it was timed here before the first run.
+        drop_clear_losers: whether backbones may be dropped; see ``benchmark.training.series.halving``.
+        dropped: those that were, in this order.
+    """
 
     recipe: Recipe
     backbones: tuple[str, ...]
     seeds: int
     seconds: dict[str, float]
+    drop_clear_losers: bool = False
+    dropped: tuple[Dropped, ...] = ()
+
+    def leaves_out(self, job: "Job") -> bool:
+        """Tell whether a run is not to be, since its backbone was dropped before."""
+        return any(each.backbone == job.backbone and job.seed >= each.runs for each in self.dropped)
 
 
 class Job(Strict):
@@ -81,7 +115,14 @@ class Job(Strict):
         return {**_training(self.recipe), "seed": self.seed, "resume": "auto"}
 
 
-def plan_series(recipe: Mapping[str, Any], backbones: Sequence[str], seeds: int, folder: Path) -> Series:
+def plan_series(
+    recipe: Mapping[str, Any],
+    backbones: Sequence[str],
+    seeds: int,
+    folder: Path,
+    *,
+    drop_clear_losers: bool = False,
+) -> Series:
     """Return the series of a command line, with what is known of it where its folder holds it already.
 
     Args:
@@ -89,19 +130,28 @@ def plan_series(recipe: Mapping[str, Any], backbones: Sequence[str], seeds: int,
         backbones: each once, of the catalogue or ``timm:NAME``.
         seeds: runs a backbone, with the seeds 0, 1, ...
         folder: of the series.
+        drop_clear_losers: whether backbones may be dropped.
 
     Raises:
-        UserError: whatever speaks against a training of any backbone, or a folder with another series or anything else.
+        UserError: whatever speaks against a training of any backbone, nothing that could be dropped, or a folder with
+            another series or anything else.
     """
     if repeated := [name for name in backbones if backbones.count(name) > 1]:
         raise UserError(f"--backbones names {repeated[0]} twice: name each once.")
+    if drop_clear_losers and min(len(backbones), seeds) < 2:
+        raise UserError(
+            f"--drop-clear-losers compares backbones after each seed: it needs 2 backbones and 2 seeds, found "
+            f"{len(backbones)} and {seeds}."
+        )
     chosen = Recipe(data_sha256={}, **recipe)
     for backbone in backbones:
         cfg = load_options(_options(chosen, backbone, folder), **_training(chosen))
         if "own_data" in cfg:
             hashes = {split: file_sha256(Path(cfg.data_root) / f"{split}.json") for split in USED}
             chosen = chosen.model_copy(update={"data_sha256": hashes})
-    series = Series(recipe=chosen, backbones=tuple(backbones), seeds=seeds, seconds={})
+    series = Series(
+        recipe=chosen, backbones=tuple(backbones), seeds=seeds, seconds={}, drop_clear_losers=drop_clear_losers
+    )
     check_folder(folder)
     path = folder / SERIES
     if path.is_file():
@@ -174,4 +224,5 @@ def _same(theirs: Series, ours: Series, path: Path) -> Series:
     if absent or theirs.seeds > ours.seeds:
         missing = absent[0] if absent else f"seed {theirs.seeds - 1}"
         raise UserError(f"{path} also plans {missing}: name it again, or give another --work-dir.")
-    return ours.model_copy(update={"seconds": theirs.seconds})
+    as_then = ours.drop_clear_losers and theirs.drop_clear_losers and ours.backbones == theirs.backbones
+    return ours.model_copy(update={"seconds": theirs.seconds, "dropped": theirs.dropped if as_then else ()})

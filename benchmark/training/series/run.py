@@ -2,30 +2,29 @@
 
 import multiprocessing
 import os
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from backbones.errors import UserError
-from benchmark import cli
 from benchmark.files.atomic import make_folder
 from benchmark.files.ownership import owned
 from benchmark.files.run_folder import LOGS, RESULT
 from benchmark.records.result import read_result
 from benchmark.tasks import TASKS
-from benchmark.training.series.plan import Job, Series, jobs, write_series
+from benchmark.training.series.halving import halving
+from benchmark.training.series.plan import Dropped, Job, Series, jobs, write_series
+from benchmark.training.series.workers import Engine
 from benchmark.training.signals import StoppedError, StopSignals
 
+DROPPING = (
+    "--drop-clear-losers: with each seed the upper half of the backbones goes first. Of the lower half those are run "
+    "no more whose difference from the best has a 95% interval, over pictures and seeds, that excludes 0. The runs, "
+    "and the time, may become fewer."
+)
 _STEPS = 3  # timed, after one that is not
-_PAUSE = 0.2  # s between two looks at the runs
-_PATIENCE = 90.0  # s
-_DEVICE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass
@@ -36,42 +35,78 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass
+class _Course:
+    """What goes through the running of a series; ``begin``: on the monotonic clock, in s; ``total``: number of runs."""
+
+    series: Series
+    folder: Path
+    engine: Engine
+    say: Callable[[str], None]
+    stop: StopSignals
+    outcome: Outcome
+    total: int
+    begin: float = field(default_factory=time.monotonic)
+
+
 def run_series(
-    series: Series, folder: Path, *, workers: int, say: Callable[[str], None], timed: bool = True
+    series: Series, folder: Path, *, engine: Engine, say: Callable[[str], None], timed: bool = True
 ) -> Outcome:
     """Run what of a series is not finished, and return what became of all of it.
 
     Args:
         series: see ``plan_series``.
         folder: of the series.
-        workers: runs at a time; where there are GPUs each has one.
+        engine: where it runs.
         say: told the plan first, then the progress.
-        timed: time a step of each backbone before, unless it was.
+        timed: time a step of each backbone before, unless it was, or runs elsewhere.
 
     Raises:
         UserError: another process runs this series.
-        StoppedError: a signal; the runs have saved what they did.
+        StoppedError: a signal; the runs have saved what they did, or go on elsewhere.
     """
-    make_folder(folder)
+    make_folder(folder / LOGS)
     with owned(folder):
         write_series(series, folder)
-        if timed:
+        if timed and engine.times_here:
             series = time_steps(series, folder)
             write_series(series, folder)
         planned = jobs(series, folder)
-        say(describe(series, planned, workers))
+        say(describe(series, planned, engine.places))
+        # Who is dropped follows from the results, and is found again at each start.
+        series = series.model_copy(update={"dropped": ()})
         outcome = Outcome(finished=[job for job in planned if job.finished])
         with StopSignals() as stop:
-            _run_all([job for job in planned if not job.finished], series, folder, workers, say, stop, outcome)
+            course = _Course(series, folder, engine, say, stop, outcome, len(planned))
+            rounds = (
+                halving(series, folder, lambda loser: _drop(loser, course)) if series.drop_clear_losers else [planned]
+            )
+            for ahead in rounds:
+                _run_all([job for job in ahead if not job.finished], course)
+        write_series(course.series, folder)
+        if course.series.dropped:
+            say("\n".join(describe_dropped(each, series.seeds) for each in course.series.dropped))
         return outcome
 
 
-def describe(series: Series, planned: Sequence[Job], workers: int) -> str:
+def _drop(loser: Dropped, course: _Course) -> None:
+    """Take up that a backbone is run no more."""
+    course.series = course.series.model_copy(update={"dropped": (*course.series.dropped, loser)})
+    course.total -= sum(
+        course.series.leaves_out(job) and job.backbone == loser.backbone and not job.finished
+        for job in jobs(course.series, course.folder)
+    )
+    write_series(course.series, course.folder)
+    course.say(describe_dropped(loser, course.series.seeds))
+
+
+def describe(series: Series, planned: Sequence[Job], places: int) -> str:
     """Return the plan: its runs, and the time that their training steps take here."""
-    recipe, ahead = series.recipe, [job for job in planned if not job.finished]
+    recipe, finished = series.recipe, sum(job.finished for job in planned)
+    ahead = [job for job in planned if not (job.finished or series.leaves_out(job))]
     lines = [
         f"{len(planned)} runs of {recipe.steps} iterations: {len(series.backbones)} backbones, {series.seeds} seeds; "
-        f"{len(planned) - len(ahead)} are finished."
+        f"{finished} are finished."
     ]
     for backbone in series.backbones:
         seconds = series.seconds.get(backbone)
@@ -80,10 +115,23 @@ def describe(series: Series, planned: Sequence[Job], workers: int) -> str:
     expected = expected_seconds(series, ahead)
     if expected is not None:
         lines.append(
-            f"About {span(expected / workers)} for what is left, by training steps alone: loading of data that does "
+            f"About {span(expected / places)} for what is left, by training steps alone: loading of data that does "
             "not keep up, start-up and evaluation come on top."
         )
+    if series.drop_clear_losers:
+        lines.append(DROPPING)
+        lines += [describe_dropped(each, series.seeds) for each in series.dropped]
     return "\n".join(lines)
+
+
+def describe_dropped(loser: Dropped, seeds: int) -> str:
+    """Return who was dropped, when and by what interval."""
+    low, high = loser.interval
+    return (
+        f"dropped after {loser.runs} of {seeds} runs: {loser.backbone}, {loser.figure} {loser.value:.1f} against "
+        f"{loser.leader_value:.1f} of {loser.leader}; difference {loser.difference:+.1f}, 95% interval {low:+.1f} to "
+        f"{high:+.1f} over pictures and seeds"
+    )
 
 
 def expected_seconds(series: Series, ahead: Sequence[Job]) -> float | None:
@@ -117,20 +165,6 @@ def time_steps(series: Series, folder: Path) -> Series:
             seconds[job.backbone] = receive.recv()
         process.join()
     return series.model_copy(update={"seconds": seconds})
-
-
-def run_job(job: Job) -> None:
-    """Train one run of a series in this process; it ends with an exit status, as tools/train.py does."""
-    from benchmark.training.machine import let_threads_sleep
-
-    let_threads_sleep()
-
-    def main() -> None:
-        from benchmark.training.train import train
-
-        train(job.options, **job.training)
-
-    cli.run(main)
 
 
 def _time_step(job: Job, send: Connection) -> None:
@@ -167,126 +201,56 @@ def _time_step(job: Job, send: Connection) -> None:
     send.send(median(times[1:]))
 
 
-def _run_all(
-    ahead: Sequence[Job],
-    series: Series,
-    folder: Path,
-    workers: int,
-    say: Callable[[str], None],
-    stop: StopSignals,
-    outcome: Outcome,
-) -> None:
-    logs = folder / LOGS
-    make_folder(logs)
-    waiting, running = list(ahead), dict[int, tuple[Job, BaseProcess]]()  # by the worker's number
-    begin, total = time.monotonic(), len(ahead) + len(outcome.finished)
+def _run_all(ahead: Sequence[Job], course: _Course) -> None:
+    """Run some runs of a series, and say what became of each.
+
+    Raises:
+        StoppedError: a signal.
+    """
+    waiting, running, engine = list(ahead), list[Job](), course.engine
     while waiting or running:
-        for number in range(workers):
-            if number not in running and waiting and not stop.received:
-                job = waiting.pop(0)
-                running[number] = (job, _start(job, logs, number))
-        time.sleep(_PAUSE)
-        for number, (job, process) in [*running.items()]:
-            if process.exitcode is not None:
-                del running[number]
-                if not stop.received:
-                    said = _conclude(job, process.exitcode, _log(job, logs), outcome)
-                    done = len(outcome.finished) + len(outcome.failed)
-                    left = expected_seconds(series, [*waiting, *(other for other, _ in running.values())])
-                    more = f"; about {span(left / workers)} left" if left else ""
-                    say(f"[{done}/{total}, {span(time.monotonic() - begin)}] {job.name}: {said}{more}")
-        if stop.received:
-            for _, process in running.values():
-                process.terminate()  # it saves first
-            for _, process in running.values():
-                process.join()
-            raise StoppedError(stop.received, "Stopped, and every run has saved; the same command continues.")
+        while waiting and len(running) < engine.places and not course.stop.received:
+            running.append(waiting.pop(0))
+            if said := engine.start(running[-1], _log(running[-1], course.folder)):
+                course.say(f"{running[-1].name}: {said}")
+        time.sleep(engine.pause)
+        for job, reason in engine.ended():
+            running.remove(job)
+            if not course.stop.received:
+                course.say(_conclude(job, reason, [*waiting, *running], course))
+        if course.stop.received:
+            raise StoppedError(course.stop.received, engine.stop())
 
 
-def _start(job: Job, logs: Path, worker: int) -> BaseProcess:
-    with _device(worker):
-        process = multiprocessing.get_context("spawn").Process(target=_run_logged, args=(job, _log(job, logs)))
-        process.start()
-    return process
+def _log(job: Job, folder: Path) -> Path:
+    return folder / LOGS / f"{job.folder.name}.log"
 
 
-def _log(job: Job, logs: Path) -> Path:
-    return logs / f"{job.folder.name}.log"
-
-
-@contextmanager
-def _device(worker: int) -> Iterator[None]:
-    """Give the processes started in the block one GPU, if there are several workers and GPUs to choose from."""
-    before = os.environ.get(_DEVICE)
-    listed = before.split(",") if before else [str(number) for number in range(_count_gpus())]
-    if len(listed) > 1:
-        os.environ[_DEVICE] = listed[worker % len(listed)]
-    try:
-        yield
-    finally:
-        if len(listed) > 1:
-            os.environ.pop(_DEVICE)
-            os.environ |= {_DEVICE: before} if before else {}
-
-
-def _count_gpus() -> int:
-    import torch
-
-    return torch.cuda.device_count()
-
-
-def _run_logged(job: Job, log: Path) -> None:
-    from benchmark.training.processes import follow
-
-    os.setsid()  # Ctrl-C is the series' to hand on
-    with log.open("a") as file:
-        for stream in (1, 2):
-            os.dup2(file.fileno(), stream)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    follow(os.getppid())
-    _wait_for(job.folder)
-    run_job(job)
-
-
-def _wait_for(folder: Path) -> None:
-    """Return when nobody owns a run's folder, or after a while: the runs of a series that was killed still save."""
-    deadline = time.monotonic() + _PATIENCE
-    while folder.is_dir() and time.monotonic() < deadline:
-        try:
-            with owned(folder):
-                return
-        except UserError:
-            time.sleep(_PAUSE)
-
-
-def _conclude(job: Job, status: int, log: Path, outcome: Outcome) -> str:
+def _conclude(job: Job, reason: str, left: Sequence[Job], course: _Course) -> str:
+    """Take up what became of a run, and return it in words."""
+    outcome = course.outcome
     if job.finished:
         outcome.finished.append(job)
         result = read_result(job.folder / RESULT)
         ranking = TASKS[result.task].ranking
         value = result.metrics.get(ranking)
-        return f"{ranking} {'-' if value is None else f'{value:.1f}'}"
-    reason = _last_line(log) if status > 0 else f"killed by {signal.Signals(-status).name}: too little memory?"
-    outcome.failed[job.name] = f"{reason} ({log})"
-    return f"failed: {reason}"
+        said = f"{ranking} {'-' if value is None else f'{value:.1f}'}"
+    else:
+        log = _log(job, course.folder)
+        reason = reason or _last_line(log)
+        outcome.failed[job.name] = f"{reason} ({log})"
+        said = f"failed: {reason}"
+    done = len(outcome.finished) + len(outcome.failed)
+    seconds = expected_seconds(course.series, left)
+    more = f"; about {span(seconds / course.engine.places)} left" if seconds else ""
+    return f"[{done}/{course.total}, {span(time.monotonic() - course.begin)}] {job.name}: {said}{more}"
 
 
 def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.is_file() else []
     return lines[-1].removeprefix("error: ") if lines else "no word of it"
 
 
 def failures(outcome: Outcome) -> list[str]:
     """Return a line for every run that failed."""
     return [f"failed: {name}: {reason}" for name, reason in outcome.failed.items()]
-
-
-def check_workers(workers: int) -> None:
-    """Refuse more runs at a time than can share this machine.
-
-    Raises:
-        UserError: more than there are cores.
-    """
-    cores = len(os.sched_getaffinity(0))
-    if workers > cores:
-        raise UserError(f"--workers {workers}: this process may use {cores} cores; give at most that.")

@@ -10,5 +10,5 @@ model = dict(
     type="FineGrainedClassifier",
     backbone=dict(pretrained="imagenet"),
     drop_rate=drop_rate,
-    data_preprocessor=dict(type="ImgDataPreprocessor"),
+    data_preprocessor=dict(type="ClassifierPreprocessor"),
 )

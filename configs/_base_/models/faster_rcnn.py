@@ -10,7 +10,7 @@ rois = 512  # sampled for the box head, an image
 
 model = dict(
     type="FasterRCNNFPN",
-    data_preprocessor=dict(type="DetDataPreprocessor", bgr_to_rgb=True, pad_size_divisor=32),
+    data_preprocessor=dict(type="DetectorPreprocessor", bgr_to_rgb=True, pad_size_divisor=32),
     backbone=dict(
         type="Backbone",
         taps="pyramid",

@@ -13,7 +13,7 @@ score_threshold = 0.02
 
 model = dict(
     type="SSDLite",
-    data_preprocessor=dict(type="DetDataPreprocessor", bgr_to_rgb=True),
+    data_preprocessor=dict(type="DetectorPreprocessor", bgr_to_rgb=True),
     backbone=dict(type="Backbone", taps="ssdlite", pretrained="imagenet"),
     neck=dict(type="SSDLiteNeck", extra_channels=(512, 256, 256, 128)),
     bbox_head=dict(
