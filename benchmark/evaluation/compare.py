@@ -83,7 +83,7 @@ def compare_runs(
     return differences
 
 
-def match_run(path: Path, iou_type: IouType) -> Matches:
+def match_folder(path: Path, iou_type: IouType) -> Matches:
     """Return a run's detections matched to the objects that its config names.
 
     Args:
@@ -94,7 +94,7 @@ def match_run(path: Path, iou_type: IouType) -> Matches:
         UserError: no detections, no annotations, or files that do not belong together.
     """
     run = _read_run(path)
-    return _match(run, _find_annotations(run), _read_detections(run), iou_type)
+    return match_run(run, find_annotations(run), read_detections(run), iou_type)
 
 
 def training_notes(a: Path, b: Path) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from backbones.errors import UserError
 from benchmark.evaluation.accuracy import Answers, accuracy
 from benchmark.evaluation.bootstrap import resample
-from benchmark.evaluation.compare import match_run
+from benchmark.evaluation.compare import match_folder
 from benchmark.files.run_folder import CONFUSION
 from benchmark.records.figures import FIGURES, IOU_TYPES
 
@@ -49,7 +49,7 @@ def picture_variance(a: Sequence[Path], b: Sequence[Path], figure: str) -> float
         return sum(float(np.mean([_counted_variance(run, figure) for run in runs])) for runs in (a, b))
     name = figure.removeprefix(f"{group}_")
     means = [
-        np.mean([resample(match_run(run, IOU_TYPES[group]), _RESAMPLES)[name] for run in runs], axis=0)
+        np.mean([resample(match_folder(run, IOU_TYPES[group]), _RESAMPLES)[name] for run in runs], axis=0)
         for runs in (a, b)
     ]
     return float(np.nanvar(means[0] - means[1], ddof=1))
