@@ -135,6 +135,13 @@ def test_an_unreadable_picture_is_counted_in_training_and_left_out_of_an_evaluat
     with (tmp_path / "run/eval_iter_6/confusion.csv").open() as file:
         counted = sum(int(cell) for row in list(csv.reader(file))[1:] for cell in row[1:])
     assert counted == evaluated.data.images
+    header, *answers = (tmp_path / "run/eval_iter_6/answers.csv").read_text().splitlines()
+    rows = [[int(cell) for cell in line.split(",")] for line in answers]
+    assert header == "image,true class,answer" and [row[0] for row in rows] == sorted({row[0] for row in rows})
+    assert len(rows) == evaluated.data.images
+    assert 100 * sum(label == answer for _, label, answer in rows) / len(rows) == pytest.approx(
+        evaluated.metrics["top1"]
+    )
 
 
 def test_a_loss_that_is_not_finite_names_the_pictures(tmp_path, trained):
