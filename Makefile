@@ -82,7 +82,7 @@ format: $(STAMP) ## fix style and formatting
 	$(BIN)/ruff format .
 
 lock: $(STAMP)   ## pin the newest versions again
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --upgrade pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --extra weights --extra export --extra science --extra openvino --extra dev --upgrade pyproject.toml -o requirements.lock
 
 clean:           ## remove the environment and caches, never work_dirs
 	rm -rf .venv *.egg-info .pytest_cache .ruff_cache .mypy_cache
