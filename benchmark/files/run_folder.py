@@ -56,7 +56,8 @@ EVALUATION = "eval_"  # how the folder of a checkpoint's own evaluation begins
 
 RUN_NAMES = (RESULT, DETECTIONS, CONFUSION, ANSWERS, BEST, CONFIG, LOG)
 EVENTS = "events.out.tfevents.*"  # in VIS_DATA
-_LOGGED = (EVENTS, "config.py")
+TRACKER_LOG = "tracker_{}.log"  # likewise, by the tracker's name
+_LOGGED = (EVENTS, "config.py", TRACKER_LOG.format("*"))
 
 
 def slug(backbone: str) -> str:

@@ -21,4 +21,5 @@ def register() -> None:
         import benchmark.training.loops
         import benchmark.training.progress
         import benchmark.training.rate_search
-        import benchmark.training.saving  # noqa: F401
+        import benchmark.training.saving
+        import benchmark.training.trackers  # noqa: F401
