@@ -117,6 +117,8 @@ def command_line(
         chosen |= {"quick": (), "data": None, "data_root": None}  # it takes small data then
     if tool == "bench":
         chosen |= {"dataset": "{w}/data", "data_root": None, "pretrained": "none"}  # the demo's classes are not COCO's
+    if tool == "diagnose" and "dataset" not in changes:
+        chosen["annotations"] = "{w}/data/annotations/instances_val2017.json"  # the world's runs name none
     if tool == "export":
         chosen["out"] = "{w}/out.onnx"  # its ending says the format
     if "demo" in actions:

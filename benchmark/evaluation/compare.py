@@ -1,8 +1,9 @@
 """Two runs on the same images: which one do the data support?"""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NotRequired
+from typing import Annotated, Any, NotRequired
 
 from pydantic import FailFast, Field, FiniteFloat, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -32,7 +33,9 @@ class _RunLengths(TypedDict):
     counts: str
 
 
-class _Detection(TypedDict):
+class Detection(TypedDict):
+    """A detection in COCO's results format."""
+
     image_id: int
     category_id: int
     score: FiniteFloat
@@ -40,11 +43,13 @@ class _Detection(TypedDict):
     segmentation: NotRequired[_RunLengths]
 
 
-_DETECTIONS = TypeAdapter(Annotated[list[_Detection], FailFast()])
+_DETECTIONS = TypeAdapter(Annotated[list[Detection], FailFast()])
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
+    """A run: its folder, and its result."""
+
     folder: Path
     result: Result
 
@@ -67,27 +72,23 @@ def compare_runs(
     Raises:
         UserError: not the same data, no detections, or files that do not belong together.
     """
-    runs = [_read_run(path) for path in (a, b)]
+    runs = [read_run(path) for path in (a, b)]
     _check_same_data(*runs)
-    annotations = annotations or _find_annotations(runs[0])
-    if not annotations.is_file():
-        raise UserError(f"Annotation file not found: {annotations}. Give --annotations FILE.")
-    if file_sha256(annotations) != runs[0].result.data.annotations_sha256:
-        raise UserError(
-            f"{annotations} is not the file that {a} was evaluated on (its SHA-256 differs): give --annotations."
-        )
+    annotations = checked_annotations(runs[0], annotations)
     figures = [[prefix for prefix in IOU_TYPES if f"{prefix}_AP" in run.result.metrics] for run in runs]
     shared = [prefix for prefix in figures[0] if prefix in figures[1]]
     if not shared:
         raise UserError(f"{a} and {b} share no AP to compare: only runs of detectors can be.")
-    detections = [_read_detections(run) for run in runs]
+    detections = [read_detections(run) for run in runs]
     differences: dict[str, Difference | None] = {}
     for prefix in shared:
         ours, theirs = (
             _match(run, annotations, found, IOU_TYPES[prefix]) for run, found in zip(runs, detections, strict=True)
         )
         compared = paired_difference(ours, theirs, resamples=resamples, seed=seed)
-        _check_recount(runs, prefix, compared["AP"])
+        if recounted := compared["AP"]:
+            for run, figure in zip(runs, (recounted.a, recounted.b), strict=True):
+                check_recount(run, prefix, figure)
         differences |= {f"{prefix}_{name}": difference for name, difference in compared.items()}
     return differences
 
@@ -102,13 +103,13 @@ def match_run(path: Path, iou_type: IouType) -> Matches:
     Raises:
         UserError: no detections, no annotations, or files that do not belong together.
     """
-    run = _read_run(path)
-    return _match(run, _find_annotations(run), _read_detections(run), iou_type)
+    run = read_run(path)
+    return _match(run, find_annotations(run), read_detections(run), iou_type)
 
 
 def training_notes(a: Path, b: Path) -> list[str]:
     """Return what two runs were trained on, where it is a part of the pictures or a different number of them."""
-    trainings = [_read_run(path).result.training for path in (a, b)]
+    trainings = [read_run(path).result.training for path in (a, b)]
     parts = [training.part if training else "unknown images" for training in trainings]
     whole = all(training is None or training.subset_of is None for training in trainings)
     return [] if whole else [f"A was trained on {parts[0]}, B on {parts[1]}."]
@@ -131,14 +132,19 @@ def comparison_rows(differences: dict[str, Difference | None]) -> list[dict[str,
     ]
 
 
-def _read_run(path: Path) -> _Run:
+def read_run(path: Path) -> Run:
+    """Return a run by its folder or its result.json.
+
+    Raises:
+        UserError: no result there.
+    """
     file = path / RESULT if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"Result not found: {file}. Give a run's folder or its {RESULT}.")
-    return _Run(file.parent, read_result(file))
+    return Run(file.parent, read_result(file))
 
 
-def _check_same_data(a: _Run, b: _Run) -> None:
+def _check_same_data(a: Run, b: Run) -> None:
     if a.result.data.annotations_sha256 != b.result.data.annotations_sha256:
         named = [
             f"{run.folder} on {run.result.data.name} {run.result.data.split}, {run.result.data.images} images"
@@ -153,7 +159,12 @@ def _check_same_data(a: _Run, b: _Run) -> None:
         )
 
 
-def _find_annotations(run: _Run) -> Path:
+def find_annotations(run: Run) -> Path:
+    """Return the annotation file that a run's config names.
+
+    Raises:
+        UserError: no config, or no such file.
+    """
     config = run.folder / CONFIG
     if not config.is_file():
         raise UserError(f"{run.folder} holds no {CONFIG} that names the annotations: give --annotations FILE.")
@@ -163,7 +174,35 @@ def _find_annotations(run: _Run) -> Path:
     return annotations
 
 
-def _read_detections(run: _Run) -> list[_Detection]:
+def checked_annotations(run: Run, annotations: Path | None) -> Path:
+    """Return the annotation file of a run: the one that is given, or else the one that its config names.
+
+    Raises:
+        UserError: it is not there, or not what the run was evaluated on.
+    """
+    annotations = annotations or find_annotations(run)
+    if not annotations.is_file():
+        raise UserError(f"Annotation file not found: {annotations}. Give --annotations FILE.")
+    if file_sha256(annotations) != run.result.data.annotations_sha256:
+        raise UserError(
+            f"{annotations} is not the file that {run.folder} was evaluated on (its SHA-256 differs): give "
+            "--annotations."
+        )
+    return annotations
+
+
+def left_out(run: Run, images: Iterable[Mapping[str, Any]]) -> set[int]:
+    """Return the ids of the images that a run could not read, of those of its annotations."""
+    unreadable = set(run.result.data.unreadable)
+    return {image["id"] for image in images if image["file_name"] in unreadable} if unreadable else set()
+
+
+def read_detections(run: Run) -> list[Detection]:
+    """Return what a run's figures were counted from.
+
+    Raises:
+        UserError: no such file, or another one.
+    """
     path = run.folder / DETECTIONS
     if not path.is_file():
         tool = TASKS[run.result.task].tool
@@ -174,24 +213,23 @@ def _read_detections(run: _Run) -> list[_Detection]:
         raise UserError(f"{path} is no list of detections in COCO's results format: {first_problem(error)}.") from error
 
 
-def _match(run: _Run, annotations: Path, detections: list[_Detection], iou_type: IouType) -> Matches:
-    left_out: set[int] = set()
-    if unreadable := set(run.result.data.unreadable):
-        images = read_annotations(annotations)["images"]
-        left_out = {image["id"] for image in images if image["file_name"] in unreadable}
+def _match(run: Run, annotations: Path, detections: list[Detection], iou_type: IouType) -> Matches:
+    missing = left_out(run, read_annotations(annotations)["images"]) if run.result.data.unreadable else set()
     try:
-        return match(annotations, detections, iou_type, left_out=left_out)
+        return match(annotations, detections, iou_type, left_out=missing)
     except UserError as error:
         raise UserError(f"{run.folder / DETECTIONS}: {error}") from error
 
 
-def _check_recount(runs: list[_Run], prefix: str, recounted: Difference | None) -> None:
-    if recounted is None:
-        return
-    for run, figure in zip(runs, (recounted.a, recounted.b), strict=True):
-        recorded = run.result.metrics[f"{prefix}_AP"]
-        if recorded is None or abs(recorded - figure) > _TOLERANCE:
-            raise UserError(
-                f"{run.folder / DETECTIONS} does not belong to the {RESULT} beside it: {prefix} AP {figure:.2f} "
-                f"from the detections, {recorded} in the result. Evaluate again."
-            )
+def check_recount(run: Run, prefix: str, figure: float | None) -> None:
+    """Hold AP, recounted from a run's detections, against that of its result; None where there is no object to find.
+
+    Raises:
+        UserError: they differ.
+    """
+    recorded = run.result.metrics[f"{prefix}_AP"]
+    if figure is not None and (recorded is None or abs(recorded - figure) > _TOLERANCE):
+        raise UserError(
+            f"{run.folder / DETECTIONS} does not belong to the {RESULT} beside it: {prefix} AP {figure:.2f} "
+            f"from the detections, {recorded} in the result. Evaluate again."
+        )
