@@ -26,6 +26,10 @@ DRAWN = "images"  # in PICTURES: each by itself, by its place in the data set
 MARK = "drawn by rexnet-benchmark"  # in the text of every picture, which tells it from a user's own
 _HEADER = 256  # bytes of a PNG that hold its text
 
+# The diagnosis of runs, in a folder of its own.
+DIAGNOSIS = "diagnosis.json"
+DIAGNOSIS_PAGE = "diagnosis.html"
+
 # Measured times, anywhere.
 LATENCIES = "latency*.json"
 
