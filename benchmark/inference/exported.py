@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from backbones.errors import UserError
-from benchmark.inference.export.exportable import call
+from benchmark.inference.export.exportable import call_batch
 from benchmark.inference.export.formats import find_row
 from benchmark.inference.export.single_stage import answer_with_anchors, image_of
 from benchmark.inference.export.two_stage import answer_with_detections, on_canvas
@@ -41,6 +41,7 @@ class _Facts(BaseModel):
     input_height: int = Field(ge=1)
     input_width: int = Field(ge=1)
     preparation: Literal["stretch", "fit"]
+    inputs: dict[str, tuple[int, ...]]
     test_cfg: _TestConfig
     mask_threshold: float | None = None
 
@@ -56,6 +57,7 @@ class ExportedDetector:
         names: class name by COCO category id, in the labels' order.
         pipeline: configs of the transforms that prepare a picture.
         has_masks: whether it finds masks.
+        batch: pictures that it takes at once.
 
     Raises:
         UserError: no such file, one that says not what it is, or one that cannot be run here.
@@ -75,12 +77,14 @@ class ExportedDetector:
         self.names = dict(zip(self._facts.category_ids, self._facts.classes, strict=True))
         size = (self._facts.input_height, self._facts.input_width)
         self.pipeline = [_PREPARATIONS[self._facts.preparation](size), {"type": "PackSample", "meta_keys": _META}]
+        self.batch = self._facts.inputs["image"][0]
         self.has_masks = self._facts.mask_threshold is not None
         self._inputs, self._answer = _KINDS[self._facts.kind](self._facts)
 
     def find(self, prepared: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """Return MMDetection's samples of prepared pictures, filled with what was found."""
-        return [self._answer(call(self._run, self._inputs(each)), each["data_samples"]) for each in prepared]
+        """Return MMDetection's samples of prepared pictures, ``batch`` at most, filled with what was found."""
+        found = call_batch(self._run, [self._inputs(each) for each in prepared], self.batch)
+        return [self._answer(own, each["data_samples"]) for own, each in zip(found, prepared, strict=True)]
 
 
 def _read(path: Path, facts: Mapping[str, Any]) -> _Facts:
@@ -95,6 +99,8 @@ def _read(path: Path, facts: Mapping[str, Any]) -> _Facts:
         ) from error
     if len(found.classes) != len(found.category_ids):
         raise UserError(f"{path} names {len(found.classes)} classes and {len(found.category_ids)} category ids.")
+    if len(found.inputs.get("image", ())) != 4:
+        raise UserError(f"{path} does not say the shape of its input image: export it again with tools/export.py.")
     return found
 
 

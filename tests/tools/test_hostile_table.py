@@ -289,8 +289,8 @@ FILES = [
             ("validation pictures", "is a validation picture", "data/val2017"),
         )
     ),
-    Row("times absent", "absent.json", {"read": "{w}/absent.json", "models": None}, tools=("latency",)),
-    Row("times of another file", "deploy.json", {"read": "{w}/run/result.json", "models": None}, tools=("latency",)),
+    Row("times absent", "absent.json", {"read": "{w}/absent.json", "models": ()}, tools=("latency",)),
+    Row("times of another file", "deploy.json", {"read": "{w}/file", "models": ()}, tools=("latency",)),
     Row("pictures absent", "absent", {"source": "{w}/absent"}),
     Row("pictures none", "folder", {"source": "{w}/folder"}),
     Row("pictures of no pattern", "*.jpg", {"source": "{w}/folder/*.jpg"}),
