@@ -294,6 +294,19 @@ def test_deployed_formats_are_further_points(runs, annotations, tmp_path):
     assert "resnet50, onnx int8" in (tmp_path / "out/decision.svg").read_text()
 
 
+def test_dropped_losers_are_named_with_their_interval(annotations, tmp_path):
+    make_detector_run(tmp_path / "runs/a", annotations, quality=0.8)
+    loser = {"backbone": "shufflenet_v2_x0.5", "runs": 1, "leader": "rexnet_x1.0", "figure": "box_AP", "value": 10.0,
+             "leader_value": 30.0, "difference": -20.0, "interval": [-25.0, -15.0]}  # fmt: skip
+    recipe = dict.fromkeys(("dataset", "data_root", "batch_size", "pretrained", "subset"))
+    recipe |= {"template": "configs/ssdlite.py", "data_sha256": {}, "steps": 1, "precision": "fp32", "cfg_options": []}
+    series = {"recipe": recipe, "backbones": ["rexnet_x1.0", "shufflenet_v2_x0.5"], "seeds": 3, "seconds": {}}
+    (tmp_path / "runs/series.json").write_text(json.dumps({**series, "drop_clear_losers": True, "dropped": [loser]}))
+    decision = decide(tmp_path / "runs", tmp_path / "out", "--annotations", annotations)
+    [note] = [note for note in decision["notes"] if note.startswith("Dropped as clear losers")]
+    assert "shufflenet_v2_x0.5 after 1 of 3, by -20.0 to rexnet_x1.0 (95% interval -25.0 to -15.0)" in note
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="no node here, which runs the page's script")
 def test_the_page_chooses_and_says_the_same():
     rng = np.random.default_rng(0)

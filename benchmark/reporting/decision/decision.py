@@ -8,6 +8,7 @@ from typing import Any
 
 from backbones.errors import UserError
 from benchmark.evaluation.compare import check_same_data
+from benchmark.files.run_folder import SERIES
 from benchmark.records.deploy import DeployFile, DeployRow, read_deploy
 from benchmark.records.figures import FIGURES, Figure
 from benchmark.records.result import Result
@@ -20,6 +21,7 @@ from benchmark.reporting.decision.words import option_text, page_words, pair_tex
 from benchmark.reporting.leaderboard.tables import Board, Row, Value, make_report
 from benchmark.reporting.leaderboard.text import UNFINISHED, describe_unfinished
 from benchmark.tasks import TASKS
+from benchmark.training.series.plan import read_series
 
 RESAMPLES = 400  # a standard deviation from so many is known to 4%
 
@@ -177,7 +179,7 @@ def decide(
         deployed=tuple(_deployed(files, candidates)),
         data=data,
         sentence=sentence(data, answer, constraints),
-        notes=(*notes, *_notes(candidates, board)),
+        notes=(*notes, *_dropped(folders), *_notes(candidates, board), *_format_notes(files)),
         problems=tuple(found.problems),
     )
 
@@ -344,6 +346,27 @@ def _notes(candidates: Sequence[Candidate], board: Board) -> list[str]:
     if board.demo:
         notes.append(f"Generated data: their {heading} says nothing about real ones.")
     return notes
+
+
+def _dropped(folders: Sequence[Path]) -> list[str]:
+    """Return which backbones of a series were dropped before all their seeds, if there is a series."""
+    read = [read_series(folder / SERIES) for folder in folders if (folder / SERIES).is_file()]
+    told = [
+        f"{loser.backbone} after {loser.runs} of {series.seeds}, by {loser.difference:+.1f} to {loser.leader} (95% "
+        f"interval {loser.interval[0]:+.1f} to {loser.interval[1]:+.1f})"
+        for series in read
+        for loser in series.dropped
+    ]
+    return [f"Dropped as clear losers before all their seeds were run: {'; '.join(told)}."] if told else []
+
+
+def _format_notes(files: Sequence[DeployFile]) -> list[str]:
+    """Return on what the times of other formats were measured."""
+    places = dict.fromkeys(
+        f"{file.device or 'an unknown device'}, {file.threads or 'an unknown number of'} threads" for file in files
+    )
+    told = f"Other formats were timed apart from the backbones: on {'; '.join(places)}."
+    return [told] if places else []
 
 
 def _recipe(result: Result) -> str:
