@@ -15,7 +15,7 @@ from benchmark.records.result import Result
 from benchmark.records.runs import Found, find_runs
 from benchmark.reporting.decision.choice import Choice, Constraints, Option, changes, choose
 from benchmark.reporting.decision.evidence import Evidence, gather
-from benchmark.reporting.decision.statistics import Estimate, difference, estimate, pooled_spread
+from benchmark.reporting.decision.statistics import Estimate, Spreads, difference, estimate, spreads, unlike_spreads
 from benchmark.reporting.decision.times import Speed, Timed, assign_times, read_sessions, speed
 from benchmark.reporting.decision.words import option_text, page_words, pair_text, sentence
 from benchmark.reporting.leaderboard.tables import Board, Row, Value, make_report
@@ -144,15 +144,15 @@ def decide(
     board, rows, notes = _comparable(found, folders)
     sessions = read_sessions(found, latencies)
     gathered = gather([row.runs for row in rows], annotations=annotations, resamples=resamples, seed=seed)
-    pooled = pooled_spread([one.figure for one in gathered])
+    spread = spreads([one.figure for one in gathered])
     times = assign_times([row.runs[0].result for row in rows], sessions)
     candidates = [
-        Candidate(name, row, estimate(one.figure, pooled), _classes(one), timed, one)
+        Candidate(name, row, estimate(one.figure, spread), _classes(one, gathered), timed, one)
         for name, row, one, timed in zip(_names(rows), rows, gathered, times, strict=True)
     ]
     candidates.sort(key=lambda one: (-one.found.value, one.option.ms or float("inf"), one.option.params, one.name))
     pairs = tuple(
-        tuple(None if a is b else difference(a.evidence.figure, b.evidence.figure, pooled) for b in candidates)
+        tuple(None if a is b else difference(a.evidence.figure, b.evidence.figure, spread) for b in candidates)
         for a in candidates
     )
     speeds = tuple(
@@ -160,7 +160,7 @@ def decide(
         for a in candidates
     )
     figure = FIGURES[board.ranking]
-    data = _data(candidates, pairs, speeds, figure, constraints)
+    data = _data(candidates, pairs, speeds, figure, constraints, spread)
     options = [one.option for one in candidates]
     low = [[pair.low if pair else 0.0 for pair in row] for row in pairs]
     high = [[pair.high if pair else 0.0 for pair in row] for row in pairs]
@@ -243,9 +243,11 @@ def _names(rows: Sequence[Row]) -> list[str]:
     return names
 
 
-def _classes(evidence: Evidence) -> dict[str, Estimate]:
-    pooled = {name: pooled_spread([figure]) for name, figure in evidence.classes.items()}
-    return {name: estimate(figure, pooled[name]) for name, figure in evidence.classes.items()}
+def _classes(own: Evidence, every: Sequence[Evidence]) -> dict[str, Estimate]:
+    return {
+        name: estimate(figure, spreads([one.classes[name] for one in every if name in one.classes]))
+        for name, figure in own.classes.items()
+    }
 
 
 def _data(
@@ -254,6 +256,7 @@ def _data(
     speeds: Sequence[Sequence[Speed | None]],
     figure: Figure,
     constraints: Constraints,
+    spread: Spreads,
 ) -> dict[str, Any]:
     one_seed = all(len(one.row.runs) == 1 for one in candidates)
     return {
@@ -273,7 +276,9 @@ def _data(
                     "low": pair.low,
                     "high": pair.high,
                     "told": pair.told,
-                    "text": pair_text(pair, speeds[i][j], constraints.margin, _pairing(candidates[i], candidates[j])),
+                    "text": pair_text(
+                        pair, speeds[i][j], constraints.margin, _pairing(candidates[i], candidates[j], spread)
+                    ),
                 }
                 if pair
                 else None
@@ -285,15 +290,15 @@ def _data(
     }
 
 
-def _pairing(a: Candidate, b: Candidate) -> str:
+def _pairing(a: Candidate, b: Candidate, spread: Spreads) -> str:
     """Say what a difference is paired over and covers."""
     ours, theirs = a.evidence.figure, b.evidence.figure
     pictures = "not paired over pictures" if ours.own_draws or theirs.own_draws else "paired over pictures"
-    if len(ours.values) == len(theirs.values) == 1:
+    if spread.alone is None:
         return f"{pictures}, of one seed each"
-    if ours.values.keys() == theirs.values.keys():
-        return "paired over pictures and seeds" if pictures.startswith("paired") else f"paired over seeds, {pictures}"
-    return f"{pictures}, over different seeds"
+    if spread.paired is None:
+        return f"{pictures}, not over seeds"
+    return "paired over pictures and seeds" if pictures.startswith("paired") else f"paired over seeds, {pictures}"
 
 
 def _deployed(files: Sequence[DeployFile], candidates: Sequence[Candidate]) -> list[Deployed]:
@@ -321,6 +326,11 @@ def _notes(candidates: Sequence[Candidate], board: Board) -> list[str]:
     ]
     if 1 in seeds and len(seeds) > 1:
         notes.append("A backbone with one seed borrows the others' spread over seeds.")
+    if unlike_spreads(figures):
+        notes.append(
+            "Some backbones vary more from seed to seed than others, and intervals take one spread for all: those of "
+            "the less steady ones are too narrow."
+        )
     if any(figure.own_draws for figure in figures):
         notes.append(
             "Some runs hold no answers by picture: differences with them are not paired over pictures, and their "
@@ -418,7 +428,7 @@ def _json_candidate(decision: Decision, place: int) -> dict[str, Any]:
         "figure": {"value": one.found.value, "interval": [one.found.low, one.found.high]},
         "variance": {
             "pictures": one.found.pictures,
-            "seeds": sum(part.variance for part in one.found.seeds) if one.found.seeds else None,
+            "seeds": one.found.seeds and one.found.seeds.variance,
         },
         "not_told_apart_from": decision.alike(place),
         "ms": record and {"median": record.median_ms, "p95": record.p95_ms},
