@@ -8,18 +8,20 @@ from typing import Any
 
 from backbones.errors import UserError
 from benchmark.evaluation.compare import check_same_data
+from benchmark.files.run_folder import SERIES
 from benchmark.records.deploy import DeployFile, DeployRow, read_deploy
 from benchmark.records.figures import FIGURES, Figure
 from benchmark.records.result import Result
 from benchmark.records.runs import Found, find_runs
 from benchmark.reporting.decision.choice import Choice, Constraints, Option, changes, choose
 from benchmark.reporting.decision.evidence import Evidence, gather
-from benchmark.reporting.decision.statistics import Estimate, difference, estimate, pooled_spread
+from benchmark.reporting.decision.statistics import Estimate, Spreads, difference, estimate, spreads, unlike_spreads
 from benchmark.reporting.decision.times import Speed, Timed, assign_times, read_sessions, speed
 from benchmark.reporting.decision.words import option_text, page_words, pair_text, sentence
 from benchmark.reporting.leaderboard.tables import Board, Row, Value, make_report
 from benchmark.reporting.leaderboard.text import UNFINISHED, describe_unfinished
 from benchmark.tasks import TASKS
+from benchmark.training.series.plan import read_series
 
 RESAMPLES = 400  # a standard deviation from so many is known to 4%
 
@@ -142,15 +144,15 @@ def decide(
     board, rows, notes = _comparable(found, folders)
     sessions = read_sessions(found, latencies)
     gathered = gather([row.runs for row in rows], annotations=annotations, resamples=resamples, seed=seed)
-    pooled = pooled_spread([one.figure for one in gathered])
+    spread = spreads([one.figure for one in gathered])
     times = assign_times([row.runs[0].result for row in rows], sessions)
     candidates = [
-        Candidate(name, row, estimate(one.figure, pooled), _classes(one), timed, one)
+        Candidate(name, row, estimate(one.figure, spread), _classes(one, gathered), timed, one)
         for name, row, one, timed in zip(_names(rows), rows, gathered, times, strict=True)
     ]
     candidates.sort(key=lambda one: (-one.found.value, one.option.ms or float("inf"), one.option.params, one.name))
     pairs = tuple(
-        tuple(None if a is b else difference(a.evidence.figure, b.evidence.figure, pooled) for b in candidates)
+        tuple(None if a is b else difference(a.evidence.figure, b.evidence.figure, spread) for b in candidates)
         for a in candidates
     )
     speeds = tuple(
@@ -158,7 +160,7 @@ def decide(
         for a in candidates
     )
     figure = FIGURES[board.ranking]
-    data = _data(candidates, pairs, speeds, figure, constraints)
+    data = _data(candidates, pairs, speeds, figure, constraints, spread)
     options = [one.option for one in candidates]
     low = [[pair.low if pair else 0.0 for pair in row] for row in pairs]
     high = [[pair.high if pair else 0.0 for pair in row] for row in pairs]
@@ -177,7 +179,7 @@ def decide(
         deployed=tuple(_deployed(files, candidates)),
         data=data,
         sentence=sentence(data, answer, constraints),
-        notes=(*notes, *_notes(candidates, board)),
+        notes=(*notes, *_dropped(folders), *_notes(candidates, board), *_format_notes(files)),
         problems=tuple(found.problems),
     )
 
@@ -241,9 +243,11 @@ def _names(rows: Sequence[Row]) -> list[str]:
     return names
 
 
-def _classes(evidence: Evidence) -> dict[str, Estimate]:
-    pooled = {name: pooled_spread([figure]) for name, figure in evidence.classes.items()}
-    return {name: estimate(figure, pooled[name]) for name, figure in evidence.classes.items()}
+def _classes(own: Evidence, every: Sequence[Evidence]) -> dict[str, Estimate]:
+    return {
+        name: estimate(figure, spreads([one.classes[name] for one in every if name in one.classes]))
+        for name, figure in own.classes.items()
+    }
 
 
 def _data(
@@ -252,6 +256,7 @@ def _data(
     speeds: Sequence[Sequence[Speed | None]],
     figure: Figure,
     constraints: Constraints,
+    spread: Spreads,
 ) -> dict[str, Any]:
     one_seed = all(len(one.row.runs) == 1 for one in candidates)
     return {
@@ -271,7 +276,9 @@ def _data(
                     "low": pair.low,
                     "high": pair.high,
                     "told": pair.told,
-                    "text": pair_text(pair, speeds[i][j], constraints.margin, _pairing(candidates[i], candidates[j])),
+                    "text": pair_text(
+                        pair, speeds[i][j], constraints.margin, _pairing(candidates[i], candidates[j], spread)
+                    ),
                 }
                 if pair
                 else None
@@ -283,15 +290,15 @@ def _data(
     }
 
 
-def _pairing(a: Candidate, b: Candidate) -> str:
+def _pairing(a: Candidate, b: Candidate, spread: Spreads) -> str:
     """Say what a difference is paired over and covers."""
     ours, theirs = a.evidence.figure, b.evidence.figure
     pictures = "not paired over pictures" if ours.own_draws or theirs.own_draws else "paired over pictures"
-    if len(ours.values) == len(theirs.values) == 1:
+    if spread.alone is None:
         return f"{pictures}, of one seed each"
-    if ours.values.keys() == theirs.values.keys():
-        return "paired over pictures and seeds" if pictures.startswith("paired") else f"paired over seeds, {pictures}"
-    return f"{pictures}, over different seeds"
+    if spread.paired is None:
+        return f"{pictures}, not over seeds"
+    return "paired over pictures and seeds" if pictures.startswith("paired") else f"paired over seeds, {pictures}"
 
 
 def _deployed(files: Sequence[DeployFile], candidates: Sequence[Candidate]) -> list[Deployed]:
@@ -319,6 +326,11 @@ def _notes(candidates: Sequence[Candidate], board: Board) -> list[str]:
     ]
     if 1 in seeds and len(seeds) > 1:
         notes.append("A backbone with one seed borrows the others' spread over seeds.")
+    if unlike_spreads(figures):
+        notes.append(
+            "Some backbones vary more from seed to seed than others, and intervals take one spread for all: those of "
+            "the less steady ones are too narrow."
+        )
     if any(figure.own_draws for figure in figures):
         notes.append(
             "Some runs hold no answers by picture: differences with them are not paired over pictures, and their "
@@ -344,6 +356,27 @@ def _notes(candidates: Sequence[Candidate], board: Board) -> list[str]:
     if board.demo:
         notes.append(f"Generated data: their {heading} says nothing about real ones.")
     return notes
+
+
+def _dropped(folders: Sequence[Path]) -> list[str]:
+    """Return which backbones of a series were dropped before all their seeds, if there is a series."""
+    read = [read_series(folder / SERIES) for folder in folders if (folder / SERIES).is_file()]
+    told = [
+        f"{loser.backbone} after {loser.runs} of {series.seeds}, by {loser.difference:+.1f} to {loser.leader} (95% "
+        f"interval {loser.interval[0]:+.1f} to {loser.interval[1]:+.1f})"
+        for series in read
+        for loser in series.dropped
+    ]
+    return [f"Dropped as clear losers before all their seeds were run: {'; '.join(told)}."] if told else []
+
+
+def _format_notes(files: Sequence[DeployFile]) -> list[str]:
+    """Return on what the times of other formats were measured."""
+    places = dict.fromkeys(
+        f"{file.device or 'an unknown device'}, {file.threads or 'an unknown number of'} threads" for file in files
+    )
+    told = f"Other formats were timed apart from the backbones: on {'; '.join(places)}."
+    return [told] if places else []
 
 
 def _recipe(result: Result) -> str:
@@ -395,7 +428,7 @@ def _json_candidate(decision: Decision, place: int) -> dict[str, Any]:
         "figure": {"value": one.found.value, "interval": [one.found.low, one.found.high]},
         "variance": {
             "pictures": one.found.pictures,
-            "seeds": sum(part.variance for part in one.found.seeds) if one.found.seeds else None,
+            "seeds": one.found.seeds and one.found.seeds.variance,
         },
         "not_told_apart_from": decision.alike(place),
         "ms": record and {"median": record.median_ms, "p95": record.p95_ms},

@@ -8,13 +8,17 @@ The figure of a backbone is the mean over its seeds, on one set of pictures. Its
 
 Part of what pictures and seeds do together is in both, so the sum is rather too large than too small, as with the
 two-way "pigeonhole" bootstrap (Owen, The pigeonhole bootstrap, Annals of Applied Statistics 2007). For a difference
-both parts are taken of the differences: on the same draws, and seed by seed where both backbones have the same seeds.
+the pictures part is that of the differences on the same draws.
+
+The variance from seed to seed is taken as one for all backbones and pooled over them: two or three seeds alone tell
+next to nothing of it. Where all have the same seeds it is what backbone and seed leave unexplained (two-way analysis
+of variance), so that differences are paired by seed. A backbone with one seed borrows it; where all have one,
+intervals cover pictures alone. ``unlike_spreads`` tells where one variance for all is plainly wrong.
 
 An interval is the figure, moved by the bootstrap's bias as in ``benchmark.evaluation.bootstrap``, and half as wide as
 ``sqrt(t(n - 1)^2 * pictures part + t(seeds - 1)^2 * seeds part)``, each part with its own quantile of Student's t (the
 rule of Cochran and Cox, Experimental Designs, 1957, section 4.14): three seeds are few, and the interval says so. One
-quantile by Satterthwaite's degrees of freedom is too small where the seeds happen to agree. A backbone with one seed
-borrows the spread of the others; where all have one, the interval covers pictures alone.
+quantile by Satterthwaite's degrees of freedom is too small where the seeds happen to agree.
 
 How many more seeds or pictures would tell: the fewest at which a difference of that size would be found, with an
 interval that excludes 0, four times out of five (power 80%, two-sided 5%): the same rule with ``t(0.975) + t(0.8)`` in
@@ -65,6 +69,19 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Spreads:
+    """How much the figures of runs vary from seed to seed.
+
+    Attributes:
+        alone: of a run; None where no backbone has several seeds.
+        paired: of a run beside others of its seed; None where the backbones have not all the same, several, seeds.
+    """
+
+    alone: Spread | None
+    paired: Spread | None
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A figure or a difference with its interval.
 
@@ -73,7 +90,7 @@ class Estimate:
         low: lower end of the 95% interval.
         high: upper end.
         pictures: variance from the choice of pictures.
-        seeds: variances from the choice of seeds: one, or that of each of two backbones; empty where all have one seed.
+        seeds: variance from the choice of seeds; None where all have one seed.
         count: number of seeds that ``seeds`` is of.
         images: number of pictures.
     """
@@ -82,7 +99,7 @@ class Estimate:
     low: float
     high: float
     pictures: float
-    seeds: tuple[Spread, ...]
+    seeds: Spread | None
     count: int
     images: int
 
@@ -107,32 +124,44 @@ class Needed:
     times: int | None = None
 
 
-def pooled_spread(figures: Sequence[Figure]) -> Spread | None:
-    """Return the mean variance over seeds of the backbones that have several, None if none has."""
+def spreads(figures: Sequence[Figure]) -> Spreads:
+    """Return how much runs vary from seed to seed, pooled over backbones."""
     several = [[*figure.values.values()] for figure in figures if len(figure.values) > 1]
     freedom = sum(len(values) - 1 for values in several)
-    if not freedom:
-        return None
     total = sum((len(values) - 1) * float(np.var(values, ddof=1)) for values in several)
-    return Spread(total / freedom, freedom)
+    alone = Spread(total / freedom, freedom) if freedom else None
+    seeds = [*figures[0].values]
+    if len(figures) < 2 or len(seeds) < 2 or any(figure.values.keys() != set(seeds) for figure in figures):
+        return Spreads(alone, None)
+    table = np.array([[figure.values[seed] for seed in seeds] for figure in figures])  # (backbones, seeds)
+    rest = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
+    freedom = (len(figures) - 1) * (len(seeds) - 1)
+    return Spreads(alone, Spread(float((rest**2).sum()) / freedom, freedom))
 
 
-def estimate(figure: Figure, pooled: Spread | None) -> Estimate:
+def unlike_spreads(figures: Sequence[Figure]) -> bool:
+    """Tell whether one variance from seed to seed is plainly wrong for all backbones (Bartlett's test, 1%)."""
+    several = [[*figure.values.values()] for figure in figures if len(figure.values) > 1]
+    varying = [values for values in several if np.ptp(values) > 0]
+    return len(varying) > 1 and bool(stats.bartlett(*varying).pvalue < 0.01)
+
+
+def estimate(figure: Figure, spread: Spreads) -> Estimate:
     """Return a figure, in percent, with its interval within 0..100."""
-    parts = [_seed_part(figure, pooled)] if pooled else []
-    found = _estimate(figure.mean, figure.draws, parts, len(figure.values), figure.images)
+    seeds = _scaled(spread.alone, 1 / len(figure.values))
+    found = _estimate(figure.mean, figure.draws, seeds, len(figure.values), figure.images)
     return replace(found, low=min(max(found.low, 0.0), 100.0), high=max(min(found.high, 100.0), 0.0))
 
 
-def difference(a: Figure, b: Figure, pooled: Spread | None) -> Estimate:
-    """Return a's figure minus b's, with its interval; paired over pictures, and over seeds where they are the same."""
-    count = min(len(a.values), len(b.values))
-    if a.values.keys() == b.values.keys() and count > 1:
-        by_seed = [a.values[seed] - b.values[seed] for seed in a.values]
-        parts = [Spread(float(np.var(by_seed, ddof=1)) / count, count - 1)]
-    else:
-        parts = [_seed_part(a, pooled), _seed_part(b, pooled)] if pooled else []
-    return _estimate(a.mean - b.mean, a.draws - b.draws, parts, count, a.images)
+def difference(a: Figure, b: Figure, spread: Spreads) -> Estimate:
+    """Return a's figure minus b's, with its interval; paired over pictures, and over seeds where all have the same."""
+    chosen = spread.paired or spread.alone
+    seeds = _scaled(chosen, 1 / len(a.values) + 1 / len(b.values))
+    return _estimate(a.mean - b.mean, a.draws - b.draws, seeds, min(len(a.values), len(b.values)), a.images)
+
+
+def _scaled(spread: Spread | None, factor: float) -> Spread | None:
+    return spread and Spread(spread.variance * factor, spread.freedom)
 
 
 def needed(found: Estimate, size: float) -> Needed:
@@ -146,24 +175,16 @@ def needed(found: Estimate, size: float) -> Needed:
     return Needed(seeds, pictures, None if seeds or pictures else _more_of_both(found, abs(size)))
 
 
-def _seed_part(figure: Figure, pooled: Spread) -> Spread:
-    """Return the variance of a mean over seeds; a single seed borrows the others' spread."""
-    count = len(figure.values)
-    if count == 1:
-        return pooled
-    return Spread(float(np.var([*figure.values.values()], ddof=1)) / count, count - 1)
-
-
-def _estimate(value: float, draws: np.ndarray, parts: Sequence[Spread], count: int, images: int) -> Estimate:
+def _estimate(value: float, draws: np.ndarray, seeds: Spread | None, count: int, images: int) -> Estimate:
     pictures = float(np.nanvar(draws, ddof=1))
     centre = 2 * value - float(np.nanmean(draws))
-    half = _reach(pictures, images, parts)
-    return Estimate(value, centre - half, centre + half, pictures, tuple(parts), count, images)
+    half = _reach(pictures, images, seeds)
+    return Estimate(value, centre - half, centre + half, pictures, seeds, count, images)
 
 
-def _reach(pictures: float, images: int, seeds: Sequence[Spread], power: float = 0.5) -> float:
+def _reach(pictures: float, images: int, seeds: Spread | None, power: float = 0.5) -> float:
     """Return half the width of an interval, and with a power how large a difference must be to be found with it."""
-    parts = [Spread(pictures, max(images - 1, 1)), *seeds]
+    parts = [Spread(pictures, max(images - 1, 1)), *([seeds] if seeds else [])]
     return sum(_quantile(part.freedom, power) ** 2 * part.variance for part in parts) ** 0.5
 
 
@@ -175,7 +196,8 @@ def _quantile(freedom: int, power: float) -> float:
 def _enough(found: Estimate, size: float, count: int, images: int) -> bool:
     """Tell whether a difference of a size would be found with so many seeds and pictures."""
     pictures = found.pictures * found.images / images
-    seeds = [Spread(part.variance * found.count / count, _freedom(part, found.count, count)) for part in found.seeds]
+    now = found.seeds
+    seeds = now and Spread(now.variance * found.count / count, _freedom(now, found.count, count))
     return size >= _reach(pictures, images, seeds, _POWER)
 
 

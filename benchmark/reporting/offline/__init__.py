@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from markupsafe import Markup
 from backbones.errors import UserError
 
 _PARTS = Path(__file__).parent
+# Module -> package.
+_PACKAGES = {"altair": "altair", "itables": "itables", "vl_convert": "vl-convert-python"}
 _EXPORTS = re.compile(r"export\s*\{([^}]*)\}\s*;?")
 
 
@@ -28,15 +31,8 @@ def check_installed() -> None:
     Raises:
         UserError: one is missing; the message says how to get it.
     """
-    try:
-        import altair  # noqa: F401
-        import itables  # noqa: F401
-        import vl_convert  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"Pages are made with altair, vl-convert-python and itables ({error}): pip install altair "
-            "vl-convert-python itables"
-        ) from error
+    if missing := [package for module, package in _PACKAGES.items() if find_spec(module) is None]:
+        raise UserError(f"Pages are made with {', '.join(missing)}: pip install {' '.join(missing)}")
 
 
 def render(folder: Path, place: Mapping[str, Any], *, data: Mapping[str, Any], scripts: tuple[str, ...]) -> str:
@@ -61,7 +57,7 @@ def render(folder: Path, place: Mapping[str, Any], *, data: Mapping[str, Any], s
     script = f"{_tables_script()}\n{_charts_script()}\n{shared}\n{own}"
     return environment.get_template("page.html").render(
         **place,
-        style=Markup(_tables_style() + (_PARTS / "shared.css").read_text(encoding="utf-8")),
+        style=Markup(_tables_file("dt_bundle.css") + (_PARTS / "shared.css").read_text(encoding="utf-8")),
         script=Markup(script),
         data=Markup(json_in_html(data)),
         policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src {_hash(script)}; img-src data:",
@@ -75,9 +71,7 @@ def json_in_html(data: Any) -> str:
 
 def _tables_script() -> str:
     """Return DataTables as a part of a module: its exports become names."""
-    import itables
-
-    text = (Path(itables.__file__).parent / "html" / "dt_bundle.js").read_text(encoding="utf-8")
+    text = _tables_file("dt_bundle.js")
     found = _EXPORTS.search(text)
     pairs = [part.split(" as ") for part in found[1].split(",")] if found else []
     names = {new: old for old, new in pairs}
@@ -87,10 +81,11 @@ def _tables_script() -> str:
     return f"{text[: found.start()]}\n{named}\n{text[found.end() :]}"
 
 
-def _tables_style() -> str:
-    import itables
-
-    return (Path(itables.__file__).parent / "html" / "dt_bundle.css").read_text(encoding="utf-8")
+def _tables_file(name: str) -> str:
+    """Return a file of itables, which is not imported: it takes pandas along where that is installed."""
+    found = find_spec("itables")
+    assert found and found.origin  # it was checked
+    return (Path(found.origin).parent / "html" / name).read_text(encoding="utf-8")
 
 
 @cache
