@@ -12,13 +12,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger
 from mmengine.registry import VISBACKENDS
 from mmengine.visualization import BaseVisBackend
@@ -191,6 +191,12 @@ def add_trackers(cfg: Config, names: Sequence[str]) -> None:
             raise UserError(f"--tracker {name}: the package {name} is not installed: pip install {name}.")
     backends = [dict(type=_TYPES[name]) for name in names]
     cfg.visualizer.vis_backends = [*cfg.visualizer.get("vis_backends", ()), *backends]
+
+
+def without_trackers(visualizer: Mapping[str, Any]) -> ConfigDict:
+    """Return a config's visualizer as it was before ``add_trackers``."""
+    backends = [backend for backend in visualizer.get("vis_backends", ()) if backend["type"] not in _TYPES.values()]
+    return ConfigDict({**visualizer, "vis_backends": backends})
 
 
 def _is_number(value: Any) -> bool:

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from test_finegrained_runs import options
 
 from backbones.errors import UserError
+from benchmark.config.load import load_config
 from benchmark.files.run_folder import remove_run
 from benchmark.training import trackers
 from benchmark.training.tracker_process import OPEN, PROJECT
@@ -90,6 +91,8 @@ def test_a_tracker_is_told_what_tensorboard_is(folders, fake, tmp_path):
     (evaluated,) = [figures for _, figures in scalars if "val/top1" in figures]
     assert evaluated["val/top1"] == pytest.approx(result.metrics["top1"])
     assert not warnings(tmp_path / "run")
+    kept = load_config(tmp_path / "run/config.py").visualizer.vis_backends
+    assert [backend.type for backend in kept] == ["TensorboardVisBackend"]  # an evaluation by it tracks nothing
     remove_run(tmp_path / "run")
     assert not list((tmp_path / "run").rglob("tracker_*"))
 
