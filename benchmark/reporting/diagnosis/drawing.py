@@ -73,7 +73,7 @@ def draw_worst(picture: WorstPicture, folder: Path, of: Diagnosis) -> bytes:
         colours: Any = [COLOURS[each["status"]] for each in shown]
         if of.group == "mask":
             masks = np.stack([_mask(each, truth, image.size) for each in shown])
-            pixels = draw_segmentation_masks(pixels, torch.from_numpy(masks), 0.35, colours)
+            pixels = draw_segmentation_masks(pixels, torch.from_numpy(masks), 0.5, colours)
         ends = [[x, y, x + w, y + h] for x, y, w, h in (np.multiply(each["bbox"], scale) for each in shown)]
         boxes = torch.tensor(ends).clamp(min=0)
         boxes[:, 2:] = torch.maximum(boxes[:, 2:], boxes[:, :2] + 1)
