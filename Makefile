@@ -81,8 +81,11 @@ format: $(STAMP) ## fix style and formatting
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Without the trackers, which disagree with one another, and two heavy converters.
+LOCKED := weights export science openvino quantise ncnn litert cluster dev
+
 lock: $(STAMP)   ## pin the newest versions again
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --upgrade pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes $(LOCKED:%=--extra %) --upgrade pyproject.toml -o requirements.lock
 	echo onnx2tf | $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.12 --generate-hashes --custom-compile-command "make lock" --upgrade - -o benchmark/inference/export/litert.lock
 
 clean:           ## remove the environment and caches, never work_dirs

@@ -53,8 +53,8 @@ class Case:
 CASES: Mapping[str, Case] = {
     "classifier, generated": Case("finetune", "imagefolder", "demo_classes", 60, 16, demo=True),
     "classifier, real": Case("finetune", "imagefolder", "objects", 60, 16, _CLASSIFIER),
-    "SSDLite, generated": Case("ssdlite", "coco", "demo_boxes", 300, 8, ("input_size=160",), demo=True),
-    "SSDLite, real": Case("ssdlite", "things", "things", 300, 8, ("input_size=160",)),
+    "SSDLite, generated": Case("ssdlite", "coco", "demo_boxes", 200, 8, ("input_size=160",), demo=True),
+    "SSDLite, real": Case("ssdlite", "things", "things", 200, 8, ("input_size=160",)),
 }
 
 

@@ -119,6 +119,8 @@ def command_line(
         chosen |= {"dataset": "{w}/data", "data_root": None, "pretrained": "none"}  # the demo's classes are not COCO's
     if tool == "decide":
         chosen["annotations"] = "{w}/data/annotations/instances_val2017.json"  # the run has no config
+    if tool == "diagnose" and "dataset" not in changes:
+        chosen["annotations"] = "{w}/data/annotations/instances_val2017.json"  # the world's runs name none
     if tool == "export":
         chosen["out"] = "{w}/out.onnx"  # its ending says the format
     if tool == "deploy":

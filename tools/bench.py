@@ -52,7 +52,7 @@ def make_parser() -> Parser:
     for_jobs.add_argument("--partition", metavar="NAME", help="(default: the cluster's)")
     for_jobs.add_argument(
         "--minutes",
-        type=whole_number(5, 525_600),
+        type=whole_number(5, 525_600),  # Slurm may warn a minute early, and saving takes its time
         metavar="N",
         help="time limit, after which it saves, goes back into the queue and resumes (default: 240)",
     )

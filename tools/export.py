@@ -14,6 +14,7 @@ from benchmark.cli import (
     whole_number,
 )
 from benchmark.inference.export.formats import FORMATS, find_format
+from benchmark.inference.export.layouts import LAYOUTS
 
 
 def make_parser() -> Parser:
@@ -44,10 +45,28 @@ def make_parser() -> Parser:
         help="input of a two-stage detector (default: its config's pictures in landscape)",
     )
     parser.add_argument(
+        "--batch",
+        type=whole_number(1, 1024),
+        default=1,
+        metavar="N",
+        help="pictures that the file takes at once; for SSDLite and classifiers",
+    )
+    parser.add_argument(
+        "--with-preprocessing",
+        action="store_true",
+        help="let the file take uint8 pictures of any size, as they are decoded; ONNX, for SSDLite and classifiers",
+    )
+    parser.add_argument(
         "--tolerance",
         type=number(0, 1e6),
         metavar="T",
-        help="allowed for boxes in pixels and for all else (default: 0.02 or, in two stages, 0.05 px, and 0.001)",
+        help="allowed for boxes in pixels and for all else (default: 0.02 or, in two stages, 0.05 px, and 0.001; more "
+        "with preprocessing)",
+    )
+    parser.add_argument(
+        "--layout",
+        choices=tuple(LAYOUTS),
+        help="make the folder that a model server reads, called as --out without its ending: Triton's or OpenVINO's",
     )
     add_config_changes(parser)
     add_data_root(parser)
@@ -60,13 +79,16 @@ def main() -> None:
     announce(f"Exporting {args['checkpoint']}", aside=False)
 
     chosen = {name: value for name in ("opset", "nms") if (value := args.pop(name)) is not None}
-    find_format(args["out"], chosen.keys())  # before PyTorch is imported
+    of_some = {"batch": args["batch"] > 1, "with_preprocessing": args["with_preprocessing"]}
+    given = chosen.keys() | {name for name, is_given in of_some.items() if is_given}
+    find_format(args["out"], given)  # before PyTorch is imported
 
     from benchmark.inference.export.checked import export
 
     canvas = args.pop("canvas")
     found = export(pop_options(args), **args, canvas=canvas and tuple(canvas), **chosen)
-    told = f"{args['out']}: {found.kind}, {found.size / 1e6:.1f} MB; "
+    server = f" for {LAYOUTS[args['layout']].server}" if args["layout"] else ""
+    told = f"{args['out']}{server}: {found.kind}, {found.size / 1e6:.1f} MB; "
     if found.unchecked:
         print(f"{told}not checked, for {found.unchecked}.")
         return

@@ -65,6 +65,14 @@ def make_parser() -> Parser:
         metavar="N",
         help="take each batch in N equal parts, one after another: it needs the memory of one",
     )
+    parser.add_argument(
+        "--tracker",
+        dest="trackers",
+        action="append",
+        default=[],
+        choices=("wandb", "mlflow", "trackio"),
+        help="log to it too, besides TensorBoard; may be given several times",
+    )
     parser.add_argument("--seed", type=whole_number(0), default=0)
     add_training_part(parser)
     parser.add_argument(

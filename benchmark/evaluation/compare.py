@@ -1,8 +1,8 @@
 """Two runs on the same images: which one do the data support?"""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, NotRequired
+from typing import Annotated, Any, NotRequired
 
 from pydantic import FailFast, Field, FiniteFloat, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -33,7 +33,9 @@ class _RunLengths(TypedDict):
     counts: str
 
 
-class _Detection(TypedDict):
+class Detection(TypedDict):
+    """A detection in COCO's results format."""
+
     image_id: int
     category_id: int
     score: FiniteFloat
@@ -41,7 +43,7 @@ class _Detection(TypedDict):
     segmentation: NotRequired[_RunLengths]
 
 
-_DETECTIONS = TypeAdapter(Annotated[list[_Detection], FailFast()])
+_DETECTIONS = TypeAdapter(Annotated[list[Detection], FailFast()])
 
 
 def compare_runs(
@@ -62,7 +64,7 @@ def compare_runs(
     Raises:
         UserError: not the same data, no detections, or files that do not belong together.
     """
-    runs = [_read_run(path) for path in (a, b)]
+    runs = [read_run(path) for path in (a, b)]
     check_same_data(*runs)
     annotations = find_annotations(runs[0], annotations)
     figures = [[prefix for prefix in IOU_TYPES if f"{prefix}_AP" in run.result.metrics] for run in runs]
@@ -93,13 +95,13 @@ def match_folder(path: Path, iou_type: IouType) -> Matches:
     Raises:
         UserError: no detections, no annotations, or files that do not belong together.
     """
-    run = _read_run(path)
+    run = read_run(path)
     return match_run(run, find_annotations(run), read_detections(run), iou_type)
 
 
 def training_notes(a: Path, b: Path) -> list[str]:
     """Return what two runs were trained on, where it is a part of the pictures or a different number of them."""
-    trainings = [_read_run(path).result.training for path in (a, b)]
+    trainings = [read_run(path).result.training for path in (a, b)]
     parts = [training.part if training else "unknown images" for training in trainings]
     whole = all(training is None or training.subset_of is None for training in trainings)
     return [] if whole else [f"A was trained on {parts[0]}, B on {parts[1]}."]
@@ -122,7 +124,12 @@ def comparison_rows(differences: dict[str, Difference | None]) -> list[dict[str,
     ]
 
 
-def _read_run(path: Path) -> Run:
+def read_run(path: Path) -> Run:
+    """Return a run by its folder or its result.json.
+
+    Raises:
+        UserError: no result there.
+    """
     file = path / RESULT if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"Result not found: {file}. Give a run's folder or its {RESULT}.")
@@ -176,7 +183,13 @@ def _named_annotations(run: Run) -> Path:
     return annotations
 
 
-def read_detections(run: Run) -> list[_Detection]:
+def left_out(run: Run, images: Iterable[Mapping[str, Any]]) -> set[int]:
+    """Return the ids of the images that a run could not read, of those of its annotations."""
+    unreadable = set(run.result.data.unreadable)
+    return {image["id"] for image in images if image["file_name"] in unreadable} if unreadable else set()
+
+
+def read_detections(run: Run) -> list[Detection]:
     """Return what a run's figures were counted from.
 
     Raises:
@@ -193,31 +206,28 @@ def read_detections(run: Run) -> list[_Detection]:
 
 
 def match_run(
-    run: Run, annotations: Path, detections: list[_Detection], iou_type: IouType, areas: Collection[str] = AREAS
+    run: Run, annotations: Path, detections: list[Detection], iou_type: IouType, areas: Collection[str] = AREAS
 ) -> Matches:
     """Match a run's detections to the objects of the pictures that it was evaluated on; see ``match``.
 
     Raises:
         UserError: detections of another data set.
     """
-    left_out: set[int] = set()
-    if unreadable := set(run.result.data.unreadable):
-        images = read_annotations(annotations)["images"]
-        left_out = {image["id"] for image in images if image["file_name"] in unreadable}
+    missing = left_out(run, read_annotations(annotations)["images"]) if run.result.data.unreadable else set()
     try:
-        return match(annotations, detections, iou_type, left_out=left_out, areas=areas)
+        return match(annotations, detections, iou_type, left_out=missing, areas=areas)
     except UserError as error:
         raise UserError(f"{run.folder / DETECTIONS}: {error}") from error
 
 
-def check_recount(run: Run, figure: str, recounted: float) -> None:
-    """Check that a figure counted anew, in percent, is the one of the run's result.
+def check_recount(run: Run, figure: str, recounted: float | None) -> None:
+    """Check that a figure counted anew, in percent, is the one of the run's result; None where there are no objects.
 
     Raises:
         UserError: it is another.
     """
     recorded = run.result.metrics[figure]
-    if recorded is None or abs(recorded - recounted) > _TOLERANCE:
+    if recounted is not None and (recorded is None or abs(recorded - recounted) > _TOLERANCE):
         name = " ".join(figure.split("_"))
         raise UserError(
             f"{run.folder / DETECTIONS} does not belong to the {RESULT} beside it: {name} {recounted:.2f} from the "

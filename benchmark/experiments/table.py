@@ -37,6 +37,7 @@ EXPERIMENTS = {
     "ablations": Row("ablations", "ablations of ReXNet (sections 4.4 and 5.1)", takes_data=True),
     "cost_laws": Row("cost_laws", "laws of cost (documents 001 and 004)"),
     "choosers": Row("choosers", "which cheap number predicts latency and accuracy"),
+    "quantised": Row("quantised", "what INT8 costs different designs"),
 }
 DATA = {
     "shapes": Data("generated shapes", official=False),

@@ -26,6 +26,10 @@ DRAWN = "images"  # in PICTURES: each by itself, by its place in the data set
 MARK = "drawn by rexnet-benchmark"  # in the text of every picture, which tells it from a user's own
 _HEADER = 256  # bytes of a PNG that hold its text
 
+# The diagnosis of runs, in a folder of its own.
+DIAGNOSIS = "diagnosis.json"
+DIAGNOSIS_PAGE = "diagnosis.html"
+
 # Measured times, anywhere.
 LATENCIES = "latency*.json"
 
@@ -56,7 +60,8 @@ EVALUATION = "eval_"  # how the folder of a checkpoint's own evaluation begins
 
 RUN_NAMES = (RESULT, DETECTIONS, CONFUSION, ANSWERS, BEST, CONFIG, LOG)
 EVENTS = "events.out.tfevents.*"  # in VIS_DATA
-_LOGGED = (EVENTS, "config.py")
+TRACKER_LOG = "tracker_{}.log"  # likewise, by the tracker's name
+_LOGGED = (EVENTS, "config.py", TRACKER_LOG.format("*"))
 
 
 def slug(backbone: str) -> str:

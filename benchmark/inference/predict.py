@@ -173,7 +173,7 @@ def predict_exported(
     style: str = "coco",
     frames: int | None = None,
 ) -> Predicted:
-    """Do as ``predict`` does with the detector of an exported file, one picture at a time.
+    """Do as ``predict`` does with the detector of an exported file, as many pictures at a time as it takes.
 
     Args:
         file: of tools/export.py.
@@ -188,7 +188,7 @@ def predict_exported(
     """
     detector = ExportedDetector(file)
     iou_types: tuple[IouType, ...] = ("bbox", "segm") if detector.has_masks else ("bbox",)
-    finder = _Finder(detector.find, detector.names, detector.pipeline, iou_types, batch_size=1, frames=1, workers=0)
+    finder = _Finder(detector.find, detector.names, detector.pipeline, iou_types, detector.batch, detector.batch, 0)
     return _predict(lambda: finder, source, out, score_threshold=score_threshold, style=style, frames=frames)
 
 

@@ -1,6 +1,8 @@
 """The one way from a config to a model."""
 
 import contextlib
+import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mmengine.config import Config
@@ -11,12 +13,20 @@ if TYPE_CHECKING:
     from mmengine.model import BaseModel
 
 
+@contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Import MMDetection without what it prints and warns of optional parts that are not installed."""
+    with contextlib.redirect_stdout(None), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="faster_coco_eval is not installed")
+        yield
+
+
 def register_models() -> None:
     """Register backbones, detectors and classifiers with MMDetection; another call changes nothing."""
     from benchmark.models import mmcv_ops
 
     mmcv_ops.install()
-    with contextlib.redirect_stdout(None):  # MMDetection prints which of its optional parts are not installed
+    with quiet_imports():
         import benchmark.models.classifier
         import benchmark.models.preprocessor
         import benchmark.models.rcnn

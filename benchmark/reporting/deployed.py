@@ -1,6 +1,6 @@
 """A table of deployed formats as text, Markdown and a picture: figure against time."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,13 @@ def write_reports(table: DeployTable, folder: Path) -> str:
     return f"{render(table, 'simple')}\n\n{folder / 'deploy.json'} {folder / MARKDOWN} {drawn}"
 
 
-def render(table: DeployTable, style: str) -> str:
-    """Return a table in a style of tabulate's, the notes, and how it was measured."""
-    rows = [_cells(row) for row in table.rows if row.file or row.value is not None or row.ms is not None]
+def render(table: DeployTable, style: str, leave_out: Collection[str] = ()) -> str:
+    """Return a table in a style of tabulate's, without some columns, the notes, and how it was measured."""
+    rows = [
+        {name: cell for name, cell in _cells(row).items() if name not in leave_out}
+        for row in table.rows
+        if row.file or row.value is not None or row.ms is not None
+    ]
     notes = [f"{row.format} {row.precision}: {row.note}" for row in table.rows if row.note]
     listed = "\n".join(f"- {note}" for note in notes)
     text = tabulate(rows, headers="keys", tablefmt=style, disable_numparse=True)

@@ -103,6 +103,7 @@ def plan_training(
     compiled: bool = False,
     pictures: int = 0,
     recipe: Recipe | None = None,
+    trackers: Sequence[str] = (),
 ) -> Plan:
     """Check a training; arguments as in ``benchmark.training.train.train``.
 
@@ -115,6 +116,10 @@ def plan_training(
         raise UserError(f"--pictures draws detections, and {options.config} is a {cfg.task} config: leave it out.")
     if compiled:
         check_compilable(cfg)
+    if trackers:
+        from benchmark.training.trackers import add_trackers
+
+        add_trackers(cfg, trackers)
     cfg.compiled = compiled
     if cfg.get("load_from") or cfg.get("resume"):
         raise UserError(f"{options.config} sets load_from or resume: use --pretrained FILE or --resume.")

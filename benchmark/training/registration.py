@@ -1,14 +1,12 @@
 """Registering the benchmark's parts with MMDetection."""
 
-import contextlib
-
-from benchmark.models.build import register_models
+from benchmark.models.build import quiet_imports, register_models
 
 
 def register() -> None:
     """Register models, data sets, transforms, metrics, hooks and loops; another call changes nothing."""
     register_models()
-    with contextlib.redirect_stdout(None):  # MMDetection prints which of its optional parts are not installed
+    with quiet_imports():
         import benchmark.data.coco
         import benchmark.data.finegrained
         import benchmark.data.packing
@@ -23,4 +21,5 @@ def register() -> None:
         import benchmark.training.loops
         import benchmark.training.progress
         import benchmark.training.rate_search
-        import benchmark.training.saving  # noqa: F401
+        import benchmark.training.saving
+        import benchmark.training.trackers  # noqa: F401

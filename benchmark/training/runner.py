@@ -22,6 +22,7 @@ from benchmark.files.checkpoints import fill, load_checkpoint
 from benchmark.files.run_folder import CONFIG, LOG
 from benchmark.training.plan import Plan
 from benchmark.training.signals import StopSignals, leave_signals_to_the_main_process
+from benchmark.training.trackers import without_trackers
 
 _OF_TRAINING = ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "auto_scale_lr")
 # How gloo and NCCL say that another process does not answer.
@@ -46,7 +47,8 @@ class BenchmarkRunner(Runner):
         runner.plan = plan
         if is_main_process():
             cfg = plan.cfg.copy()
-            cfg.resume, cfg.load_from = False, None  # what it came from is no part of it
+            cfg.resume, cfg.load_from = False, None  # what it came from is no part of it, nor who watches
+            cfg.visualizer = without_trackers(cfg.visualizer)
             cfg.dump(str(plan.work_dir / CONFIG))
         for note in plan.notes:
             runner.logger.warning(note)

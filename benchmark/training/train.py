@@ -34,6 +34,7 @@ def train(
     compiled: bool = False,
     pictures: int = 0,
     recipe: Recipe | None = None,
+    trackers: Sequence[str] = (),
     hooks: Sequence["Hook"] = (),
 ) -> Result:
     """Train a config, evaluate the final weights, and write the run's ``result.json``.
@@ -53,6 +54,7 @@ def train(
         compiled: compile the backbone by torch.compile.
         pictures: how many validation pictures to draw detections on.
         recipe: learning rate, averages, early stop, frozen stages, a batch in parts.
+        trackers: keys of ``benchmark.training.tracker_process.OPEN`` to log to besides TensorBoard.
         hooks: to run besides the config's.
 
     Raises:
@@ -72,6 +74,7 @@ def train(
         compiled=compiled,
         pictures=pictures,
         recipe=recipe,
+        trackers=trackers,
     )
     from benchmark.training.outcome import finish
     from benchmark.training.runner import BenchmarkRunner

@@ -326,6 +326,33 @@ def test_all_that_is_odd_is_a_finding(tmp_path):
     assert "labels/train/c.txt:1" in str(found["train", "boxes partly outside their image"])
 
 
+def test_pictures_that_any_two_splits_share_are_found(tmp_path):
+    labels = {"train/a": "0 0.5 0.5 0.2 0.2", "val/b": "0 0.5 0.5 0.2 0.2", "test/c": "0 0.5 0.5 0.2 0.2"}
+    root = write_yolo(tmp_path / "own", labels, "[cat]")
+    (root / "data.yaml").write_text("names: [cat]\ntrain: images/train\nval: images/val\ntest: images/test\n")
+    for source, copy in (("train/a", "test/of_train"), ("val/b", "test/of_val"), ("test/c", "test/of_test")):
+        shutil.copy(root / f"images/{source}.png", root / f"images/{copy}.png")
+    found = {(row["split"], row["check"]): row["examples"] for row in rows(root)}
+    assert found["test", "pictures whose content is also trained on"] == [
+        "images/test/of_train.png (as images/train/a.png)"
+    ]
+    assert found["test", "pictures whose content is also evaluated on"] == [
+        "images/test/of_val.png (as images/val/b.png)"
+    ]
+    assert ("val", "pictures whose content is also trained on") not in found
+
+
+def test_a_test_split_that_is_evaluated_is_one_with_it(tmp_path):
+    labels = {"train/a": "0 0.5 0.5 0.2 0.2", "test/c": "0 0.5 0.5 0.2 0.2"}
+    root = write_yolo(tmp_path / "own", labels, "[cat]")
+    (root / "data.yaml").write_text("names: [cat]\ntrain: images/train\ntest: images/test\n")
+    shutil.copy(root / "images/train/a.png", root / "images/test/same.png")
+    found = {(row["split"], row["check"]) for row in rows(root)}
+    shared = "pictures whose content is also"
+    assert ("val", f"{shared} trained on") in found
+    assert not {("test", f"{shared} trained on"), ("test", f"{shared} evaluated on")} & found
+
+
 def test_pictures_that_are_missing_and_dangling_annotations_are_errors(own):
     folder = own("coco")
     path = folder / "annotations/instances_train2017.json"

@@ -13,7 +13,9 @@ from backbones.catalogue import find_entry
 
 TOOLS = sorted(path.stem for path in (REPOSITORY / "tools").glob("*.py"))
 # Of other programs that the documents name.
-FOREIGN = {"--nproc_per_node", "--nnodes", "--rdzv_backend", "--rdzv_endpoint", "--max-restarts", "--help"}
+FOREIGN = {"--nproc_per_node", "--nnodes", "--rdzv_backend", "--rdzv_endpoint", "--max-restarts", "--help"} | {
+    "--model-repository", "--model_name", "--model_path", "--rest_port", "--rm",
+}  # fmt: skip
 TARGETS = re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
 
 

@@ -1,6 +1,6 @@
 """Each format of exported files: its runtime finds what PyTorch finds, and a changed weight of its file is seen."""
 
-import dataclasses
+import copy
 import importlib.util
 import json
 import shutil
@@ -12,10 +12,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from helpers import SMALL, build_detector, call_tool, small_config
+from helpers import SMALL, build_detector, call_tool, result, small_config
 from onnx import numpy_helper
 
 from backbones.errors import UserError
+from backbones.tensors import file_sha256
 from benchmark.cli import Options
 from benchmark.config.names import CONFIGS
 from benchmark.inference.export import environment, litert
@@ -23,7 +24,7 @@ from benchmark.inference.export.checked import compare, conversion_of, convert, 
 from benchmark.inference.export.differences import Differences
 from benchmark.inference.export.formats import FORMATS
 from benchmark.inference.export.runtime import facts_path
-from benchmark.inference.export.source import prepare, read_config
+from benchmark.inference.export.source import figures_of, prepare, read_config
 
 pytestmark = pytest.mark.slow
 
@@ -142,6 +143,86 @@ def test_a_changed_weight_of_the_file_is_seen_and_leaves_no_file(name, kind, mad
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("onnx", "SSDLite"), ("openvino", "SSDLite"), ("litert", "classifier"), ("executorch", "classifier")],
+)
+def test_each_place_of_a_batch_finds_what_pytorch_finds(name, kind, checkpoints, pictures, tmp_path):
+    row, batch = installed(name), 3  # of two pictures
+    out = tmp_path / f"model{row.ending}"
+    found = export(options(kind), checkpoints / f"{kind}.pth", out, pictures=pictures, batch=batch)
+    assert found.pictures == 2
+    facts, run = row.load_module().facts(out), row.load_module().load(out, 1)
+    height, width = facts["input_height"], facts["input_width"]
+    assert facts["inputs"] == {"image": [batch, 3, height, width]}
+    images = np.random.default_rng(0).uniform(0, 255, (batch, 3, height, width)).astype(np.float32)
+    together = run({"image": images})
+    assert all(len(value) == batch for value in together.values())
+    turned = run({"image": images[::-1].copy()})
+    for key, value in together.items():
+        np.testing.assert_allclose(value[::-1], turned[key], atol=1e-3)
+        assert np.abs(value[0] - value[1]).max() > 1e-3
+
+
+def test_a_place_of_the_batch_that_finds_something_else_is_seen(sources):
+    original = copy.copy(sources["classifier"].original)
+    original.batch = 2
+
+    def run(inputs):
+        found = original.run({"image": torch.from_numpy(inputs["image"])})["logits"].numpy()
+        return {"logits": np.stack([found[0], found[1] + 1])}
+
+    checks = sources["classifier"].checks
+    assert compare(original, checks, lambda inputs: {"logits": run(inputs)["logits"] - [[0], [1]]}).logits < 1e-3
+    assert compare(original, checks[:1], run).logits == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("config", "ending", "more", "message"),
+    [
+        ("ssdlite", ".ncnn.param", {}, "--batch is no option of .ncnn.param files"),
+        ("ssdlite", ".onnx", {"nms": True}, "--nms is of one picture at a time"),
+        ("faster_rcnn", ".onnx", {}, "--batch is for SSDLite and classifiers"),
+    ],
+)
+def test_a_batch_that_cannot_be_is_named(config, ending, more, message, tmp_path):
+    chosen = Options(CONFIGS / f"{config}.py", cfg_options=SMALL, demo=True)
+    with pytest.raises(UserError, match=message):
+        export(chosen, tmp_path / "absent.pth", tmp_path / f"x{ending}", batch=2, **more)
+
+
+def run_of(checkpoint, folder, **changes):
+    """A run's folder with a result that says what the checkpoint reached."""
+    folder.mkdir(parents=True)
+    shutil.copyfile(checkpoint, folder / "iter_3.pth")
+    training = {"iterations": 3, "batch_size": 8, "learning_rate": 0.1, "precision": "fp32", "pretrained": None}
+    content = {
+        "training": {**training, "seed": 0, "world_size": 1},
+        "intervals": {"box_AP": (24.0, 26.5)},
+        **changes,
+    }
+    result(**content).write(folder)
+    return folder / "iter_3.pth"
+
+
+def test_a_file_says_what_its_weights_reached_and_not_what_others_did(checkpoints, pictures, tmp_path):
+    cfg, checkpoint = read_config(options("SSDLite")), run_of(checkpoints / "SSDLite.pth", tmp_path / "run")
+    figures = prepare(cfg, checkpoint, pictures).facts["figures"]
+    assert (figures["box_AP"], figures["images"], figures["data"]) == (25.31, 5000, "coco2017")
+    assert list(figures["intervals"]["box_AP"]) == [24.0, 26.5] and "box_AP75" not in figures
+    checkpoint.rename(tmp_path / "run/iter_2.pth")
+    assert figures_of(tmp_path / "run/iter_2.pth", "ssdlite") == {}
+    record = {"file": "iter_2.pth", "sha256": file_sha256(tmp_path / "run/iter_2.pth"), "iteration": 2}
+    (tmp_path / "run/eval_iter_2").mkdir()
+    result(checkpoint=record, metrics={"box_AP": 20.0}).write(tmp_path / "run/eval_iter_2")
+    assert figures_of(tmp_path / "run/iter_2.pth", "ssdlite")["box_AP"] == 20.0
+    result(checkpoint={**record, "sha256": "0" * 64}).write(tmp_path / "run/eval_iter_2")
+    assert figures_of(tmp_path / "run/iter_2.pth", "ssdlite") == {}
+    (tmp_path / "run/result.json").write_text("{")
+    with pytest.raises(UserError, match=r"result\.json is not readable JSON"):
+        figures_of(tmp_path / "run/iter_2.pth", "ssdlite")
+
+
 def test_a_whole_export_by_the_tool(checkpoints, pictures, tmp_path):
     row = installed("ncnn")
     out = tmp_path / f"model{row.ending}"
@@ -186,10 +267,10 @@ def test_a_format_that_is_not_installed_is_named_with_its_extra(name, checkpoint
         export(options("classifier"), tmp_path / "absent.pth", tmp_path / f"x{row.ending}")
 
 
-def test_a_kind_that_a_format_does_not_hold_is_named(sources, tmp_path):
-    row = dataclasses.replace(FORMATS["ncnn"], kinds=frozenset({"SSDLite"}))
-    with pytest.raises(UserError, match="ncnn files hold SSDLite, no classifier"):
-        conversion_of(sources["classifier"], row, tmp_path)
+def test_a_kind_that_a_format_does_not_hold_is_named_before_a_model_is_built(tmp_path):
+    chosen = Options(CONFIGS / "faster_rcnn.py", cfg_options=SMALL, demo=True)
+    with pytest.raises(UserError, match="ncnn files hold SSDLite, classifier, no Faster R-CNN"):
+        export(chosen, tmp_path / "absent.pth", tmp_path / "x.ncnn.param")
 
 
 def test_what_pnnx_cannot_convert_is_one_line(sources, monkeypatch):

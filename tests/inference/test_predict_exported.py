@@ -1,6 +1,7 @@
 """Predictions by exported files: what the checkpoint finds, with no config, on pictures and videos."""
 
 import json
+import shutil
 
 import numpy as np
 import onnx
@@ -142,5 +143,17 @@ def test_other_formats_find_the_same(name, files, pictures, tmp_path):
     expected = predict_exported(files / "ssdlite.onnx", [pictures], tmp_path / "a", score_threshold=0.3)
     found = predict_exported(out, [pictures], tmp_path / "b", score_threshold=0.3)
     assert found.detections == expected.detections
+    scores = [[one["score"] for one in found_in(tmp_path / folder)[0]] for folder in ("a", "b")]
+    np.testing.assert_allclose(*scores, atol=1e-3)
+
+
+def test_a_file_that_takes_several_pictures_finds_the_same(files, pictures, tmp_path):
+    export(options("ssdlite"), files / "ssdlite.pth", tmp_path / "two.onnx", pictures=pictures, batch=2)
+    shutil.copytree(pictures, tmp_path / "three")
+    shutil.copyfile(next(pictures.iterdir()), tmp_path / "three/z.png")
+    at = {"score_threshold": 0.3}
+    expected = predict_exported(files / "ssdlite.onnx", [tmp_path / "three"], tmp_path / "a", **at)
+    found = predict_exported(tmp_path / "two.onnx", [tmp_path / "three"], tmp_path / "b", **at)
+    assert found.detections == expected.detections and found.pictures == 3
     scores = [[one["score"] for one in found_in(tmp_path / folder)[0]] for folder in ("a", "b")]
     np.testing.assert_allclose(*scores, atol=1e-3)

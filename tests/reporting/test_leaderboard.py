@@ -106,6 +106,16 @@ def test_runs_that_differ_in_more_than_the_seed_are_rows_of_their_own(tmp_path, 
     assert [row["n"] for row in boards(tmp_path)[0]["rows"]] == [1, 1]
 
 
+def test_seeds_that_searched_alike_are_one_row_whatever_rate_each_found(tmp_path):
+    search = {"iterations": 2, "rates": (0.01, 0.1), "losses": (2.0, 1.0)}
+    for seed, rate in enumerate((0.02, 0.05)):
+        found = search | {"losses": (2.0, 1.0 + seed)}
+        save(tmp_path / f"run{seed}", training=TRAINING | {"seed": seed, "learning_rate": rate, "search": found})
+    other = search | {"rates": (0.01, 0.2)}
+    save(tmp_path / "other", training=TRAINING | {"seed": 2, "learning_rate": 0.05, "search": other})
+    assert sorted(row["n"] for row in boards(tmp_path)[0]["rows"]) == [1, 2]
+
+
 def test_a_seed_counts_once_with_its_newest_run(tmp_path):
     save(tmp_path / "a", ap=30.0, training=TRAINING, date="2026-01-03T00:00:00+00:00")
     save(tmp_path / "b", ap=20.0, training=TRAINING, date="2026-01-02T00:00:00+00:00")

@@ -82,6 +82,7 @@ NUMBERS = [
     Row("a backbone that is none", "rexnet_x1.0", {"backbones": "rexnet_1.0"}),
     *(Row(f"backbones {text!r}", "names with commas", {"backbones": text}) for text in ("", ",", "resnet50,")),
     *number("keep", "0"),
+    Row("unknown tracker", "--tracker", {"trackers": "aim"}),
     *number("lr", "0.1", "Auto"),
     Row("a search in too few steps", "--steps 54", {"lr": "auto", "steps": "53"}),
     Row("a search for what is said", "contradict", {"lr": "auto"}, overrides=("learning_rate=0.1",)),
@@ -288,8 +289,8 @@ FILES = [
             ("validation pictures", "is a validation picture", "data/val2017"),
         )
     ),
-    Row("times absent", "absent.json", {"read": "{w}/absent.json", "models": None}, tools=("latency",)),
-    Row("times of another file", "deploy.json", {"read": "{w}/run/result.json", "models": None}, tools=("latency",)),
+    Row("times absent", "absent.json", {"read": "{w}/absent.json", "models": ()}, tools=("latency",)),
+    Row("times of another file", "deploy.json", {"read": "{w}/file", "models": ()}, tools=("latency",)),
     Row("pictures absent", "absent", {"source": "{w}/absent"}),
     Row("pictures none", "folder", {"source": "{w}/folder"}),
     Row("pictures of no pattern", "*.jpg", {"source": "{w}/folder/*.jpg"}),

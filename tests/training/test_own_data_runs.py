@@ -104,6 +104,15 @@ def test_a_comparison_says_what_was_trained_on(runs, shapes):
     assert json.loads(call_tool("compare.py", *arguments, "--json").stdout)["notes"]
 
 
+def test_a_run_is_diagnosed_with_and_without_its_folder(runs, shapes, tmp_path):
+    outcomes = [
+        call_tool("diagnose.py", runs / "all", *more) for more in ((), ("--dataset", shapes, "--out", tmp_path / "out"))
+    ]
+    assert [outcome.returncode for outcome in outcomes] == [0, 0], outcomes[1].stderr
+    assert outcomes[1].stdout.startswith(outcomes[0].stdout.rstrip()) and "ellipse" in outcomes[0].stdout
+    assert "Not drawn" not in (tmp_path / "out/diagnosis.html").read_text()
+
+
 def test_the_leaderboard_marks_a_part(runs):
     outcome = call_tool("summarize.py", runs)
     assert "my shapes val" in outcome.stdout and "trained on 8 of" in outcome.stdout

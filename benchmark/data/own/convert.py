@@ -31,7 +31,7 @@ RECORD = "dataset.json"
 USED = ("train", "val")
 VAL_SHARE = 0.2  # of the training pictures, where the data set has nothing to evaluate on
 SPLIT_SEED = 0
-_VERSION = 1  # of what is written: raise it, and every data set is converted anew
+_VERSION = 2  # of what is written: raise it, and every data set is converted anew
 _GIVEN = ("val", "test")  # what is evaluated, the first that is there
 
 
@@ -231,11 +231,18 @@ def _check(
         folded[" ".join(name.casefold().split())].append(name)
     mixed = [" and ".join(names) for names in folded.values() if len(names) > 1]
     findings.add(NO_SPLIT, "names of classes that differ in case alone", "warning", "Are they one class?", mixed)
-    trained: dict[str, str] = {seen[picture.file].digest: picture.file for picture in splits["train"]}
-    pairs = [(trained.get(seen[picture.file].digest), picture.file) for picture in splits["val"]]
-    shared = [file if same == file else f"{file} (as {same})" for same, file in pairs if same]
+    # A test split is none of the two unless there is nothing else to evaluate on, and may share pictures with both.
+    test = [] if source.splits.get("test") is splits["val"] else source.splits.get("test", [])
     advice = "Their figures say nothing about new pictures: take them out of one of the two."
-    findings.add("val", "pictures whose content is also trained on", "warning", advice, shared)
+    for split, pictures, use, others in (
+        ("val", splits["val"], "trained", splits["train"]),
+        ("test", test, "trained", splits["train"]),
+        ("test", test, "evaluated", splits["val"]),
+    ):
+        known = {seen[picture.file].digest: picture.file for picture in others}
+        pairs = [(known.get(seen[picture.file].digest), picture.file) for picture in pictures]
+        shared = [file if same == file else f"{file} (as {same})" for same, file in pairs if same]
+        findings.add(split, f"pictures whose content is also {use} on", "warning", advice, shared)
     for split, pictures in splits.items():
         counts = Counter(seen[picture.file].digest for picture in pictures)
         again = [picture.file for picture in pictures if counts[seen[picture.file].digest] > 1]

@@ -25,6 +25,7 @@ _FIGURES = {"SSDLite": "box_AP", "Faster R-CNN": "box_AP", "Mask R-CNN": "mask_A
 _MODULES = (
     "backbones/__init__.py",
     "backbones/errors.py",
+    "backbones/tensors.py",
     "benchmark/__init__.py",
     "benchmark/cli.py",
     "benchmark/files/__init__.py",

@@ -123,8 +123,8 @@ def deploy(options: Options, checkpoint: Path, folder: Path | None, settings: Se
     check_folder(folder)
     check_quiet(settings.busy_ok)
     resolved = resolve_checkpoint(checkpoint)
-    _check_identity(folder, cfg, resolved, settings)
     source = prepare(cfg, resolved, settings.pictures, settings.canvas)
+    _check_identity(folder, cfg, resolved, settings)
     labelled = label_pictures(source)
     calibration = calibration_pictures(source, settings.calibration, settings.calibrate) if quantised else []
     make_folder(folder)

@@ -1,8 +1,9 @@
 """What every kind of exported model is: a function of an RGB picture, which can be compared with its original."""
 
 import copy
+import itertools
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.inference.export.differences import Differences
+from benchmark.inference.export.preparation import Preparation
 from benchmark.inference.export.runtime import Run
 
 
@@ -21,17 +23,21 @@ class Exportable(nn.Module):
         outputs: names of what it returns.
         tolerance: by how much a runtime may differ from PyTorch.
         size: (height, width) of its input in pixels.
+        batch: pictures that it takes at once, N below.
+        preparation: how a picture gets that size.
     """
 
     kind: ClassVar[str]
     outputs: ClassVar[tuple[str, ...]]
     tolerance: ClassVar[Differences]
     size: tuple[int, int]
+    batch: int = 1
+    preparation: Preparation
 
     @property
     def example(self) -> dict[str, Tensor]:
-        """Inputs by name of the right shapes: ``image`` (1, 3, H, W)."""
-        return {"image": torch.zeros(1, 3, *self.size)}
+        """Inputs by name of the right shapes: ``image`` (N, 3, H, W)."""
+        return {"image": torch.zeros(self.batch, 3, *self.size)}
 
     @abstractmethod
     def inputs(self, sample: dict[str, Any]) -> dict[str, Tensor]:
@@ -81,6 +87,18 @@ def call(run: Run, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Run a runtime's function on tensors."""
     found = run({name: np.ascontiguousarray(value.numpy()) for name, value in inputs.items()})
     return {name: torch.from_numpy(np.array(value)) for name, value in found.items()}
+
+
+def call_batch(run: Run, inputs: Sequence[Mapping[str, Tensor]], batch: int) -> list[dict[str, Tensor]]:
+    """Run a runtime's function on the inputs of some pictures, ``batch`` at most; return the outputs of each.
+
+    A function that takes more than there are gets some of them again.
+    """
+    if batch == 1:
+        return [call(run, each) for each in inputs]
+    filled = list(itertools.islice(itertools.cycle(inputs), batch))
+    found = call(run, {name: torch.cat([each[name] for each in filled]) for name in inputs[0]})
+    return [{name: value[place : place + 1] for name, value in found.items()} for place in range(len(inputs))]
 
 
 def _single(value: Tensor) -> Tensor:

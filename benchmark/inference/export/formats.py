@@ -3,8 +3,8 @@
 A row's module has ``convert(conversion, out, **options)``, which writes the file, ``load(path, threads)``, which gives
 a function of arrays, and ``facts(path)``, which reads what must be known of a file; one whose files are ``unchecked``
 has no ``load``. It imports its runtime, and all that only ``convert`` needs, within these functions, so that what runs
-a file needs no PyTorch. It may have ``check(cfg, **options)``, asked before a model is loaded, and ``version(path)``,
-which says more of a file's kind.
+a file needs no PyTorch. It may have ``check(cfg, **options)``, asked before a model is loaded, ``version(path)``, which
+says more of a file's kind, and ``tensors(path)``, inputs and outputs for servers' layouts.
 """
 
 import importlib
@@ -34,7 +34,7 @@ class Format:
         runs_with: those of them that ``load`` and ``facts`` import.
         siblings: what the names of further files end in, in place of ``ending``.
         kinds: of models that it can hold.
-        takes: options of tools/export.py that its ``convert`` takes.
+        takes: options of tools/export.py that only some formats take; ``convert`` gets ``nms`` and ``opset``.
         from_onnx: whether it is made from the ONNX file.
         unchecked: why its files are not run here, so that nobody knows what they find; empty where they are.
     """
@@ -87,7 +87,7 @@ FORMATS = {
         packages=("onnx", "onnxruntime", "onnxscript"),
         extra="export",
         runs_with=("onnxruntime",),
-        takes=frozenset({"opset", "nms"}),
+        takes=frozenset({"batch", "nms", "opset", "with_preprocessing"}),
         from_onnx=False,
     ),
     "openvino": Format(
@@ -99,6 +99,7 @@ FORMATS = {
         extra="openvino",
         runs_with=("openvino",),
         siblings=(".bin",),
+        takes=frozenset({"batch"}),
     ),
     "ncnn": Format(
         ending=".ncnn.param",
@@ -121,6 +122,7 @@ FORMATS = {
         runs_with=("ai_edge_litert",),
         siblings=(".tflite.json",),
         kinds=ONE_STAGE,
+        takes=frozenset({"batch"}),
     ),
     "executorch": Format(
         ending=".pte",
@@ -132,6 +134,7 @@ FORMATS = {
         runs_with=("executorch",),
         siblings=(".pte.json",),
         kinds=ONE_STAGE,
+        takes=frozenset({"batch"}),
         from_onnx=False,
     ),
     "coreml": Format(
@@ -143,6 +146,7 @@ FORMATS = {
         extra="coreml",
         runs_with=("coremltools",),
         kinds=ONE_STAGE,
+        takes=frozenset({"batch"}),
         from_onnx=False,
         unchecked="Core ML runs on Apple's systems alone",
     ),
@@ -182,5 +186,5 @@ def find_format(out: Path, given: Set[str]) -> Format:
         known = ", ".join(row.ending for row in FORMATS.values())
         raise UserError(f"--out {out}: the ending says the format, expected one of {known}, found {out.suffix!r}.")
     for option in sorted(given - row.takes):
-        raise UserError(f"--{option} is no option of {row.ending} files: leave it out.")
+        raise UserError(f"--{option.replace('_', '-')} is no option of {row.ending} files: leave it out.")
     return row

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbones.errors import UserError
-from benchmark.inference.export.runtime import Run, pack_facts, unpack_facts
+from benchmark.inference.export.runtime import Run, Tensors, pack_facts, unpack_facts
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from benchmark.inference.export.conversion import Conversion
 
 _FIRST_OPSET = 18  # the lowest that PyTorch's exporter writes
+_TYPES = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(uint8)": "uint8"}  # onnxruntime's -> NumPy's
 
 
 def convert(conversion: "Conversion", out: Path, *, opset: int | None = None, nms: bool = False) -> None:
@@ -30,12 +31,16 @@ def convert(conversion: "Conversion", out: Path, *, opset: int | None = None, nm
     """
     from onnx.helper import set_model_props
 
-    from benchmark.inference.export.to_onnx import append_nms, to_onnx
+    from benchmark.inference.export.pictured import Pictured
+    from benchmark.inference.export.to_onnx import append_nms, prepend_preparation, to_onnx
 
-    model = to_onnx(conversion.model, opset or _FIRST_OPSET)
+    pictured = isinstance(conversion.model, Pictured)
+    network: Any = conversion.model.original if pictured else conversion.model
+    model = to_onnx(network, opset or _FIRST_OPSET)
     if nms:
-        detector: Any = conversion.model.detector
-        model = append_nms(model, detector.test_cfg)
+        model = append_nms(model, network.detector.test_cfg)
+    if pictured:
+        model = prepend_preparation(model, network.preparation)
     set_model_props(model, pack_facts(conversion.facts))
     out.write_bytes(model.SerializeToString())
 
@@ -84,6 +89,16 @@ def version(path: Path) -> str:
 def facts(path: Path) -> dict[str, Any]:
     """Return what must be known of a file."""
     return unpack_facts(_session(path, 1).get_modelmeta().custom_metadata_map)
+
+
+def tensors(path: Path) -> tuple[Tensors, Tensors]:
+    """Return the inputs and the outputs of a file."""
+    session = _session(path, 1)
+    inputs, outputs = (
+        [(one.name, _TYPES[one.type], [size if isinstance(size, int) else -1 for size in one.shape]) for one in several]
+        for several in (session.get_inputs(), session.get_outputs())
+    )
+    return inputs, outputs
 
 
 def _session(path: Path, threads: int | None) -> "InferenceSession":

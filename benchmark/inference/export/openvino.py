@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbones.errors import UserError
-from benchmark.inference.export.runtime import Run, pack_facts, unpack_facts
+from benchmark.inference.export.runtime import Run, Tensors, pack_facts, unpack_facts
 
 if TYPE_CHECKING:
     from openvino import Model
@@ -68,3 +68,22 @@ def facts(path: Path) -> dict[str, Any]:
     if _SECTION not in known:  # OpenVINO's own kind of mapping
         return {}
     return unpack_facts({key: str(value.value) for key, value in known[_SECTION].items()})
+
+
+def tensors(path: Path) -> tuple[Tensors, Tensors]:
+    """Return the inputs and the outputs of a file."""
+    import openvino
+
+    model = openvino.Core().read_model(path)
+    inputs, outputs = (
+        [
+            (
+                one.any_name,
+                one.element_type.to_dtype().name,
+                [size.get_length() if size.is_static else -1 for size in one.partial_shape],
+            )
+            for one in several
+        ]
+        for several in (model.inputs, model.outputs)
+    )
+    return inputs, outputs

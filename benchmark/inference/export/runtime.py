@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from backbones.errors import UserError
 
 Arrays = Mapping[str, np.ndarray]
 Run = Callable[[Arrays], dict[str, np.ndarray]]  # inputs by name -> outputs by name
+Tensors = Sequence[tuple[str, str, Sequence[int]]]  # name, NumPy's name of the type, shape with -1 for what varies
 
 
 def facts_path(path: Path) -> Path:

@@ -1,26 +1,35 @@
 """From a config and its checkpoint to what is exported, and the pictures that it is checked on."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.model import BaseModel
 
 from backbones.errors import UserError
+from backbones.tensors import file_sha256
 from benchmark.cli import Options
 from benchmark.config.load import config_name, load_options
 from benchmark.data.decode import UnreadableImageError
+from benchmark.files.checkpoints import resolve_checkpoint
+from benchmark.files.run_folder import RESULT, WEIGHTS, checkpoint_path, evaluation_folder
 from benchmark.inference.export.classifier import NormalisedClassifier
 from benchmark.inference.export.exportable import Exportable
+from benchmark.inference.export.preparation import Preparation
 from benchmark.inference.export.single_stage import DecodedSSDLite
 from benchmark.inference.export.two_stage import DecodedMaskRCNN, DecodedTwoStage
 from benchmark.inference.predict import Pictures, Unreadable, category_ids, load_detector
 from benchmark.inference.sources import find_pictures
+from benchmark.records.result import Result, read_result
 from benchmark.tasks import TASKS, Ability
+
+if TYPE_CHECKING:
+    from benchmark.data.finegrained import Split
 
 CHECKED = 8  # validation pictures
 _STRIDE = 32  # px, of the coarsest map that the canvas must be a multiple of
@@ -35,11 +44,13 @@ class Source:
         cfg: its config.
         original: the model on the CPU.
         pictures: to check on.
+        figures: what its weights reached in PyTorch, see ``figures_of``.
     """
 
     cfg: Config
     original: Exportable
     pictures: "Pictures | Crops"
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def fused(self) -> Exportable:
@@ -49,16 +60,16 @@ class Source:
     @cached_property
     def facts(self) -> dict[str, Any]:
         """What a file's user must know."""
-        metainfo = self.cfg.val_dataloader.dataset.get("metainfo", {})
         return {
             "config": config_name(self.cfg),
             "backbone": self.cfg.model.backbone.name,
             "kind": self.original.kind,
-            "classes": list(metainfo.get("classes", ())),
+            "classes": list(class_names(self.cfg)),
             **({"category_ids": category_ids(self.cfg)} if TASKS[self.cfg.task].kind == "detector" else {}),
             "inputs": {name: list(value.shape) for name, value in self.original.example.items()},
             "outputs": list(self.original.outputs),
             **self.original.facts(),
+            **({"figures": self.figures} if self.figures else {}),
         }
 
     @cached_property
@@ -126,8 +137,17 @@ def read_config(options: Options) -> Config:
     return cfg
 
 
+def kind_of(cfg: Config) -> str:
+    """Return which kind of exportable model a config of ``read_config`` has."""
+    return _EXPORTABLES[cfg.model.type].kind
+
+
 def prepare(
-    cfg: Config, checkpoint: Path, pictures: Path | None = None, canvas: tuple[int, int] | None = None
+    cfg: Config,
+    checkpoint: Path,
+    pictures: Path | None = None,
+    canvas: tuple[int, int] | None = None,
+    batch: int = 1,
 ) -> Source:
     """Load what is exported.
 
@@ -137,15 +157,44 @@ def prepare(
         pictures: a picture or a folder to check on; default the first 8 of the config's validation pictures.
         canvas: (height, width) in pixels of a two-stage detector's input, which pictures are resized into; default the
             size that the config's pictures in landscape have, rounded up.
+        batch: how many pictures it is to take at once.
 
     Raises:
-        UserError: no pictures, a canvas that the model does not take, or a checkpoint that does not fit.
+        UserError: no pictures, a canvas or a batch that the model does not take, or a checkpoint that does not fit.
     """
     if canvas:
         _check_canvas(cfg, canvas)
+    if batch > 1 and cfg.model.type in _TWO_STAGE:
+        raise UserError("--batch is for SSDLite and classifiers: a two-stage detector's file takes one picture.")
     paths = find_pictures(pictures) if pictures else validation_pictures(cfg)[:CHECKED]
     model = load_detector(cfg, checkpoint)
-    return _KINDS[cfg.model.type](cfg, model, paths, canvas)
+    source = _KINDS[cfg.model.type](cfg, model, paths, canvas)
+    source.original.batch = batch
+    return dataclasses.replace(source, figures=figures_of(checkpoint, cfg.task))
+
+
+def figures_of(checkpoint: Path, task: str) -> dict[str, Any]:
+    """Return what the results beside a checkpoint say of it: data, split, images, figures and their 95% intervals.
+
+    Raises:
+        UserError: a result that cannot be read.
+    """
+    file = resolve_checkpoint(checkpoint)
+    for path in (evaluation_folder(file) / RESULT, file.parent / RESULT):
+        if path.is_file() and _is_of(result := read_result(path), file):
+            known = {name: value for name in TASKS[task].figures if (value := result.metrics.get(name)) is not None}
+            intervals = {name: ends for name, ends in result.intervals.items() if name in known}
+            data = result.data
+            return {"data": data.name, "split": data.split, "images": data.images, **known, "intervals": intervals}
+    return {}
+
+
+def _is_of(result: Result, checkpoint: Path) -> bool:
+    """Tell whether a result is of a checkpoint's weights."""
+    if result.checkpoint:
+        return result.checkpoint.sha256 == file_sha256(checkpoint)
+    last = result.training and checkpoint_path(checkpoint.parent, result.training.iterations).name
+    return checkpoint.name in (WEIGHTS, last)
 
 
 def validation_pictures(cfg: Config) -> list[Path]:
@@ -156,10 +205,7 @@ def validation_pictures(cfg: Config) -> list[Path]:
     """
     dataset = cfg.val_dataloader.dataset
     if TASKS[cfg.task].kind == "classifier":
-        from benchmark.data.finegrained import read_split
-
-        split = read_split(dataset.name, Path(dataset.data_root), dataset.split, allow_partial=True)
-        return [Path(path) for path, _ in split.samples]
+        return [Path(path) for path, _ in _read_split(dataset).samples]
     folder = Path(dataset.data_root) / dataset.data_prefix.img
     if not folder.is_dir():
         raise UserError(
@@ -167,6 +213,23 @@ def validation_pictures(cfg: Config) -> list[Path]:
             "folder of your own, or --data-root."
         )
     return find_pictures(folder)
+
+
+def class_names(cfg: Config) -> Sequence[str]:
+    """Return the names of a config's classes; a classifier's are its data's, and none where those are absent."""
+    dataset = cfg.val_dataloader.dataset
+    if TASKS[cfg.task].kind == "detector":
+        return dataset.metainfo.classes
+    try:
+        return _read_split(dataset).classes
+    except UserError:
+        return ()
+
+
+def _read_split(dataset: Mapping[str, Any]) -> "Split":
+    from benchmark.data.finegrained import read_split
+
+    return read_split(dataset["name"], Path(dataset["data_root"]), dataset["split"], allow_partial=True)
 
 
 def _check_canvas(cfg: Config, canvas: tuple[int, int]) -> None:
@@ -198,19 +261,24 @@ def _two_stage(cfg: Config, model: BaseModel, paths: Sequence[Path], canvas: tup
     into = {"type": "ResizeInto", "size": filled}
     steps = [into if step.type == "Resize" else step for step in pipeline]
     kind = _TWO_STAGE[cfg.model.type]
-    return Source(cfg, kind(model, size).eval(), Pictures(paths, steps))
+    return Source(cfg, kind(model, size, filled[::-1]).eval(), Pictures(paths, steps))
 
 
 def _classifier(cfg: Config, model: BaseModel, paths: Sequence[Path], canvas: tuple[int, int] | None) -> Source:
     pipeline = cfg.val_dataloader.dataset.pipeline
     crop = next(step for step in pipeline if step.type == "DecodeCenterCrop")
-    shorter = "both sides" if crop.get("squash") else "shorter side"
-    words = f"{shorter} to {crop.resize}, {crop.interpolation}; then the centre of {crop.size}x{crop.size}"
-    return Source(cfg, NormalisedClassifier(model, (crop.size, crop.size), words).eval(), Crops(paths, pipeline))
+    squash = bool(crop.get("squash"))
+    preparation = Preparation("crop", crop.size, crop.size, crop.resize, crop.interpolation, squash)
+    return Source(cfg, NormalisedClassifier(model, preparation).eval(), Crops(paths, pipeline))
 
 
 # Type of a config's model -> how it is prepared.
 _TWO_STAGE = {"FasterRCNNFPN": DecodedTwoStage, "MaskRCNNFPN": DecodedMaskRCNN}
+_EXPORTABLES: dict[str, type[Exportable]] = {
+    "SSDLite": DecodedSSDLite,
+    **_TWO_STAGE,
+    "FineGrainedClassifier": NormalisedClassifier,
+}
 _KINDS: dict[str, Callable[..., Source]] = {
     "SSDLite": _ssdlite,
     **dict.fromkeys(_TWO_STAGE, _two_stage),

@@ -2,8 +2,9 @@
 
 Runs that differ in nothing but their seed are one row: mean, sample standard deviation and n of every accuracy figure.
 "Nothing but" means config (its hash leaves the seed out), backbone, data, cost, and all that the result records of the
-training but ``_MEASURED``. Of several runs with one seed the newest counts. A run of unknown seed is a row of its own,
-and so is one whose checkpoint is not known to be the last of its training.
+training but ``_MEASURED`` and a learning rate that each found by one search. Of several runs with one seed the newest
+counts. A run of unknown seed is a row of its own, and so is one whose checkpoint is not known to be the last of its
+training.
 """
 
 from collections import Counter, defaultdict
@@ -254,13 +255,16 @@ def _by_recipe(runs: Iterable[Run]) -> list[tuple[list[Run], list[Run]]]:
 
 def _recipe(result: Result, training: TrainingRecord) -> Hashable:
     cost = result.cost
+    settings = training.model_dump(exclude={*_MEASURED, "search"})
+    if training.search:  # each seed finds a rate of its own, by one procedure
+        settings["learning_rate"] = training.search.rates
     return (
         result.config,
         result.backbone,
         result.data,
         result.provenance.precision,
         (cost.params, cost.macs, cost.input),
-        tuple(sorted(training.model_dump(exclude=_MEASURED).items())),
+        tuple(sorted(settings.items())),
     )
 
 

@@ -44,7 +44,6 @@ _ARRIVAL = 60.0  # s, that a result may take from a node to this machine's view 
 _LONGEST_WARNING = 90  # s before the time is up
 _MOST_REQUEUES = 1000
 _WAIT = 5.0  # s
-FEWEST_MINUTES = 5  # of a time limit: Slurm's warning may come a minute early
 
 
 @dataclass(frozen=True)
@@ -222,7 +221,7 @@ class Slurm:
     def _read_queue(self) -> dict[str, tuple[str, str]]:
         """Return name and state of this user's jobs by number; those that are over stay for some minutes."""
         deadline = time.monotonic() + _PATIENCE
-        asked = ("squeue", f"--user={os.getuid()}", "--states=all", "--noheader", "--format=%i|%j|%T")
+        asked = ("squeue", f"--user={os.getuid()}", "--states=all", "--noheader", "--format=%i|%T|%j")
         while (answer := _call(*asked)).returncode:
             if time.monotonic() > deadline:
                 raise UserError(
@@ -230,8 +229,8 @@ class Slurm:
                     "them again."
                 )
             time.sleep(_WAIT)
-        rows = (line.split("|") for line in answer.stdout.splitlines())
-        return {number: (name, state) for number, name, state in rows}
+        rows = (line.split("|", 2) for line in answer.stdout.splitlines())  # a name may hold anything
+        return {number: (name, state) for number, state, name in rows}
 
     def _reason(self, number: str, watched: _Watched, state: str) -> str:
         if state == "FAILED" and watched.log.is_file() and watched.log.stat().st_size > watched.size:
