@@ -52,10 +52,16 @@ def make_parser() -> Parser:
         help="pictures that the file takes at once; for SSDLite and classifiers",
     )
     parser.add_argument(
+        "--with-preprocessing",
+        action="store_true",
+        help="let the file take uint8 pictures of any size, as they are decoded; ONNX, for SSDLite and classifiers",
+    )
+    parser.add_argument(
         "--tolerance",
         type=number(0, 1e6),
         metavar="T",
-        help="allowed for boxes in pixels and for all else (default: 0.02 or, in two stages, 0.05 px, and 0.001)",
+        help="allowed for boxes in pixels and for all else (default: 0.02 or, in two stages, 0.05 px, and 0.001; more "
+        "with preprocessing)",
     )
     parser.add_argument(
         "--layout",
@@ -73,7 +79,8 @@ def main() -> None:
     announce(f"Exporting {args['checkpoint']}", aside=False)
 
     chosen = {name: value for name in ("opset", "nms") if (value := args.pop(name)) is not None}
-    given = chosen.keys() | ({"batch"} if args["batch"] > 1 else set())
+    of_some = {"batch": args["batch"] > 1, "with_preprocessing": args["with_preprocessing"]}
+    given = chosen.keys() | {name for name, is_given in of_some.items() if is_given}
     find_format(args["out"], given)  # before PyTorch is imported
 
     from benchmark.inference.export.checked import export

@@ -11,6 +11,7 @@ from torch import Tensor
 from backbones.errors import UserError
 from benchmark.inference.export.exportable import call_batch
 from benchmark.inference.export.formats import find_row
+from benchmark.inference.export.pictured import picture_of
 from benchmark.inference.export.single_stage import answer_with_anchors, image_of
 from benchmark.inference.export.two_stage import answer_with_detections, on_canvas
 from benchmark.records.schema import first_problem
@@ -30,6 +31,12 @@ class _TestConfig(BaseModel):
     min_bbox_size: float = -1
 
 
+class _Preparation(BaseModel):
+    how: Literal["stretch", "fit", "inside"]
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+
+
 class _Facts(BaseModel):
     """What a detector's file says of itself, as far as is needed here; see ``Source.facts``."""
 
@@ -40,7 +47,7 @@ class _Facts(BaseModel):
     category_ids: tuple[int, ...]
     input_height: int = Field(ge=1)
     input_width: int = Field(ge=1)
-    preparation: Literal["stretch", "fit"]
+    preparation: _Preparation
     inputs: dict[str, tuple[int, ...]]
     test_cfg: _TestConfig
     mask_threshold: float | None = None
@@ -75,11 +82,13 @@ class ExportedDetector:
         self._run = module.load(path, threads)
         register()  # the transforms
         self.names = dict(zip(self._facts.category_ids, self._facts.classes, strict=True))
-        size = (self._facts.input_height, self._facts.input_width)
-        self.pipeline = [_PREPARATIONS[self._facts.preparation](size), {"type": "PackSample", "meta_keys": _META}]
-        self.batch = self._facts.inputs["image"][0]
+        how = self._facts.preparation
+        self.pipeline = [*_STEPS[how.how](how.width, how.height), {"type": "PackSample", "meta_keys": _META}]
+        self.batch = 1 if how.how == "inside" else self._facts.inputs["image"][0]
         self.has_masks = self._facts.mask_threshold is not None
         self._inputs, self._answer = _KINDS[self._facts.kind](self._facts)
+        if how.how == "inside":
+            self._inputs = picture_of
 
     def find(self, prepared: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Return MMDetection's samples of prepared pictures, ``batch`` at most, filled with what was found."""
@@ -99,7 +108,7 @@ def _read(path: Path, facts: Mapping[str, Any]) -> _Facts:
         ) from error
     if len(found.classes) != len(found.category_ids):
         raise UserError(f"{path} names {len(found.classes)} classes and {len(found.category_ids)} category ids.")
-    if len(found.inputs.get("image", ())) != 4:
+    if found.preparation.how != "inside" and len(found.inputs.get("image", ())) != 4:
         raise UserError(f"{path} does not say the shape of its input image: export it again with tools/export.py.")
     return found
 
@@ -115,8 +124,9 @@ def _two_stage(facts: _Facts) -> tuple[Callable[..., dict[str, Tensor]], Callabl
 
 # Kind of detector -> what makes its inputs of a sample, and what reads its outputs.
 _KINDS = {"SSDLite": _one_stage, "Faster R-CNN": _two_stage, "Mask R-CNN": _two_stage}
-# How a picture gets the input's (height, width) -> the transform.
-_PREPARATIONS: Mapping[str, Callable[[tuple[int, int]], dict[str, Any]]] = {
-    "stretch": lambda size: {"type": "Resize", "scale": size[::-1], "keep_ratio": False},
-    "fit": lambda size: {"type": "ResizeInto", "size": size[::-1]},
+# How a picture gets the input's size -> the transforms, of width and height in pixels.
+_STEPS: Mapping[str, Callable[[int, int], list[dict[str, Any]]]] = {
+    "stretch": lambda width, height: [{"type": "Resize", "scale": (width, height), "keep_ratio": False}],
+    "fit": lambda width, height: [{"type": "ResizeInto", "size": (width, height)}],
+    "inside": lambda width, height: [],
 }

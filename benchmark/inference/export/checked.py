@@ -1,5 +1,6 @@
 """Writing an exported model: a file gets its name once its runtime has found what PyTorch finds on real pictures."""
 
+import dataclasses
 import functools
 import itertools
 import operator
@@ -18,8 +19,9 @@ from benchmark.files.atomic import check_file, check_folder, make_folder, place_
 from benchmark.inference.export.conversion import Conversion
 from benchmark.inference.export.differences import Differences
 from benchmark.inference.export.exportable import Exportable, call_batch
-from benchmark.inference.export.formats import FORMATS, Format, find_format, format_of
+from benchmark.inference.export.formats import FORMATS, ONE_STAGE, Format, find_format, format_of
 from benchmark.inference.export.layouts import check_layout, lay_out, model_folder
+from benchmark.inference.export.pictured import Pictured
 from benchmark.inference.export.runtime import Run
 from benchmark.inference.export.source import Source, kind_of, prepare, read_config, readable
 
@@ -57,6 +59,7 @@ def export(
     canvas: tuple[int, int] | None = None,
     batch: int = 1,
     layout: str | None = None,
+    with_preprocessing: bool = False,
     **chosen: Any,
 ) -> Exported:
     """Write a checkpoint's model to a file once its runtime gives PyTorch's results on pictures.
@@ -76,6 +79,7 @@ def export(
         canvas: as in ``prepare``; likewise ``batch``.
         batch: B, how many pictures the file takes at once.
         layout: a key of ``LAYOUTS``: a folder for that server, called as ``out`` without its ending, is made instead.
+        with_preprocessing: let the input be ``picture``, (H, W, 3) uint8 RGB of any size, and boxes be in pixels of it.
         chosen: options of the format.
 
     Raises:
@@ -86,9 +90,13 @@ def export(
         if format_of(out):  # some formats' files are folders
             raise UserError(f"--out {out} is there already: remove it or give another name.")
         raise UserError(f"--out {out} is a folder: give a file, such as {out / 'model.onnx'}.")
-    row = find_format(out, chosen.keys() | ({"batch"} if batch > 1 else set()))
+    of_some = {"batch": batch > 1, "with_preprocessing": with_preprocessing}
+    row = find_format(out, chosen.keys() | {name for name, given in of_some.items() if given})
     cfg = read_config(options)
     _check_kind(row, kind_of(cfg))
+    if with_preprocessing and kind_of(cfg) not in ONE_STAGE:
+        # Another proposal is taken for a grey level more, so nothing could be compared.
+        raise UserError("--with-preprocessing is for SSDLite and classifiers: leave it out.")
     if batch > 1 and chosen.get("nms"):
         raise UserError("--nms is of one picture at a time: leave it or --batch out.")
     row.check_installed()
@@ -100,6 +108,8 @@ def export(
     for path in () if layout else row.files(out):
         check_file(path)
     source = prepare(cfg, checkpoint, pictures, canvas, batch)
+    if with_preprocessing:
+        source = dataclasses.replace(source, original=Pictured(source.original).eval())
     with scratch() as folder:
         made = convert(row, conversion_of(source, row, folder), folder / out.name, **chosen)
         if not layout:

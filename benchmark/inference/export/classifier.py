@@ -9,6 +9,7 @@ from torch import Tensor
 from backbones.catalogue import fuse_network
 from benchmark.inference.export.differences import Differences, largest
 from benchmark.inference.export.exportable import Exportable
+from benchmark.inference.export.preparation import Preparation
 from benchmark.models.classifier import TOP, FineGrainedClassifier
 
 
@@ -17,17 +18,17 @@ class NormalisedClassifier(Exportable):
 
     Args:
         model: in eval mode, on the CPU.
-        size: (height, width) of the pictures in pixels.
-        preparation: how a picture gets that size, in words.
+        preparation: how a picture gets the size of the input.
     """
 
     kind: ClassVar[str] = "classifier"
     outputs: ClassVar[tuple[str, ...]] = ("logits",)
     tolerance: ClassVar[Differences] = Differences(logits=1e-3)
 
-    def __init__(self, model: FineGrainedClassifier, size: tuple[int, int], preparation: str) -> None:
+    def __init__(self, model: FineGrainedClassifier, preparation: Preparation) -> None:
         super().__init__()
-        self.model, self.size, self.preparation = model, size, preparation
+        self.model, self.preparation = model, preparation
+        self.size = (preparation.height, preparation.width)
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (N, 3, H, W) RGB in 0..255 to logits (N, classes)."""
@@ -60,12 +61,14 @@ class NormalisedClassifier(Exportable):
 
     def facts(self) -> dict[str, Any]:
         """Return what the file's user must know."""
-        normalisation = self.model.data_preprocessor
+        normalisation, how = self.model.data_preprocessor, self.preparation
+        sides = "both sides" if how.squash else "shorter side"
         return {
             "input": "float32, RGB, 0..255; mean and std are applied by the model",
             "input_height": self.size[0],
             "input_width": self.size[1],
-            "resize": self.preparation,
+            "resize": f"{sides} to {how.resize}, {how.interpolation}; then the centre of {how.height}x{how.width}",
+            "preparation": how.facts(),
             "mean": normalisation.mean.flatten().tolist(),
             "std": normalisation.std.flatten().tolist(),
             "logits": "before softmax",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.inference.export.differences import Differences
+from benchmark.inference.export.preparation import Preparation
 from benchmark.inference.export.runtime import Run
 
 
@@ -23,6 +24,7 @@ class Exportable(nn.Module):
         tolerance: by how much a runtime may differ from PyTorch.
         size: (height, width) of its input in pixels.
         batch: pictures that it takes at once, N below.
+        preparation: how a picture gets that size.
     """
 
     kind: ClassVar[str]
@@ -30,6 +32,7 @@ class Exportable(nn.Module):
     tolerance: ClassVar[Differences]
     size: tuple[int, int]
     batch: int = 1
+    preparation: Preparation
 
     @property
     def example(self) -> dict[str, Tensor]:

@@ -34,7 +34,7 @@ class Format:
         runs_with: those of them that ``load`` and ``facts`` import.
         siblings: what the names of further files end in, in place of ``ending``.
         kinds: of models that it can hold.
-        takes: options of tools/export.py that only some formats take; ``convert`` gets those but ``batch``.
+        takes: options of tools/export.py that only some formats take; ``convert`` gets ``nms`` and ``opset``.
         from_onnx: whether it is made from the ONNX file.
         unchecked: why its files are not run here, so that nobody knows what they find; empty where they are.
     """
@@ -87,7 +87,7 @@ FORMATS = {
         packages=("onnx", "onnxruntime", "onnxscript"),
         extra="export",
         runs_with=("onnxruntime",),
-        takes=frozenset({"batch", "nms", "opset"}),
+        takes=frozenset({"batch", "nms", "opset", "with_preprocessing"}),
         from_onnx=False,
     ),
     "openvino": Format(
@@ -186,5 +186,5 @@ def find_format(out: Path, given: Set[str]) -> Format:
         known = ", ".join(row.ending for row in FORMATS.values())
         raise UserError(f"--out {out}: the ending says the format, expected one of {known}, found {out.suffix!r}.")
     for option in sorted(given - row.takes):
-        raise UserError(f"--{option} is no option of {row.ending} files: leave it out.")
+        raise UserError(f"--{option.replace('_', '-')} is no option of {row.ending} files: leave it out.")
     return row

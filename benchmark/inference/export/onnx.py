@@ -31,12 +31,16 @@ def convert(conversion: "Conversion", out: Path, *, opset: int | None = None, nm
     """
     from onnx.helper import set_model_props
 
-    from benchmark.inference.export.to_onnx import append_nms, to_onnx
+    from benchmark.inference.export.pictured import Pictured
+    from benchmark.inference.export.to_onnx import append_nms, prepend_preparation, to_onnx
 
-    model = to_onnx(conversion.model, opset or _FIRST_OPSET)
+    pictured = isinstance(conversion.model, Pictured)
+    network: Any = conversion.model.original if pictured else conversion.model
+    model = to_onnx(network, opset or _FIRST_OPSET)
     if nms:
-        detector: Any = conversion.model.detector
-        model = append_nms(model, detector.test_cfg)
+        model = append_nms(model, network.detector.test_cfg)
+    if pictured:
+        model = prepend_preparation(model, network.preparation)
     set_model_props(model, pack_facts(conversion.facts))
     out.write_bytes(model.SerializeToString())
 

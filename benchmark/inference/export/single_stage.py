@@ -12,6 +12,7 @@ from torchvision.ops import nms
 
 from benchmark.inference.export.differences import Detections, Differences, largest, match_detections
 from benchmark.inference.export.exportable import Exportable
+from benchmark.inference.export.preparation import Preparation
 
 if TYPE_CHECKING:
     from mmdet.models import BaseDetector
@@ -45,6 +46,7 @@ class DecodedSSDLite(Exportable):
     def __init__(self, detector: "BaseDetector", size: tuple[int, int]) -> None:
         super().__init__()
         self.detector, self.size = detector, size
+        self.preparation = Preparation("stretch", *size)
         with torch.no_grad():
             maps, _ = detector(self.example["image"], mode="tensor")
         priors = detector.bbox_head.prior_generator.grid_priors([level.shape[-2:] for level in maps], device="cpu")
@@ -126,7 +128,7 @@ class DecodedSSDLite(Exportable):
             "boxes": "x1, y1, x2, y2 in pixels of the input",
             "scores": "sigmoid" if sigmoid else "softmax, background left out",
             "test_cfg": {key: config[key] for key in _SETTINGS if key in config},
-            "preparation": "stretch",
+            "preparation": self.preparation.facts(),
         }
 
 
@@ -150,7 +152,7 @@ def answer_with_anchors(found: Mapping[str, Tensor], sample: Any, test_cfg: Mapp
         if "boxes" in found
         else (found[f"detection_{name}"] for name in ("boxes", "scores", "labels"))
     )
-    boxes = boxes / boxes.new_tensor(sample.scale_factor).repeat(2)
+    boxes = boxes / boxes.new_tensor(sample.get("scale_factor", (1.0, 1.0))).repeat(2)
     sample.pred_instances = InstanceData(bboxes=boxes, scores=scores, labels=labels)
     return sample
 

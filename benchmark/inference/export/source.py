@@ -20,6 +20,7 @@ from benchmark.files.checkpoints import resolve_checkpoint
 from benchmark.files.run_folder import RESULT, WEIGHTS, checkpoint_path, evaluation_folder
 from benchmark.inference.export.classifier import NormalisedClassifier
 from benchmark.inference.export.exportable import Exportable
+from benchmark.inference.export.preparation import Preparation
 from benchmark.inference.export.single_stage import DecodedSSDLite
 from benchmark.inference.export.two_stage import DecodedMaskRCNN, DecodedTwoStage
 from benchmark.inference.predict import Pictures, Unreadable, category_ids, load_detector
@@ -260,15 +261,15 @@ def _two_stage(cfg: Config, model: BaseModel, paths: Sequence[Path], canvas: tup
     into = {"type": "ResizeInto", "size": filled}
     steps = [into if step.type == "Resize" else step for step in pipeline]
     kind = _TWO_STAGE[cfg.model.type]
-    return Source(cfg, kind(model, size).eval(), Pictures(paths, steps))
+    return Source(cfg, kind(model, size, filled[::-1]).eval(), Pictures(paths, steps))
 
 
 def _classifier(cfg: Config, model: BaseModel, paths: Sequence[Path], canvas: tuple[int, int] | None) -> Source:
     pipeline = cfg.val_dataloader.dataset.pipeline
     crop = next(step for step in pipeline if step.type == "DecodeCenterCrop")
-    shorter = "both sides" if crop.get("squash") else "shorter side"
-    words = f"{shorter} to {crop.resize}, {crop.interpolation}; then the centre of {crop.size}x{crop.size}"
-    return Source(cfg, NormalisedClassifier(model, (crop.size, crop.size), words).eval(), Crops(paths, pipeline))
+    squash = bool(crop.get("squash"))
+    preparation = Preparation("crop", crop.size, crop.size, crop.resize, crop.interpolation, squash)
+    return Source(cfg, NormalisedClassifier(model, preparation).eval(), Crops(paths, pipeline))
 
 
 # Type of a config's model -> how it is prepared.

@@ -9,6 +9,7 @@ import torch
 
 from backbones.errors import UserError
 from benchmark.inference.export.exportable import Exportable
+from benchmark.inference.export.preparation import Preparation
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -42,6 +43,67 @@ nms (float[1, {anchors}, 4] all_boxes, float[1, {anchors}, {classes}] all_scores
     detection_boxes = Gather(boxes_of_image, kept_anchors)
 }}
 """
+
+# A picture as it is decoded becomes the network's input; ``factors`` are those of its width, height, width, height.
+_PREPARATION = """
+<ir_version: {ir_version}, opset_import: ["" : {opset}]>
+preparation (uint8[H, W, 3] picture) => ({outputs})
+<int64[1] first_axis = {{0}}, int64[2] height_first = {{0, 1}}, int64[2] one_and_colours = {{1, 3}},
+ int64[2] rows_and_columns = {{2, 3}}, int64[2] lengths = {{{height}, {width}}},
+ double half = {{0.5}}, int64[4] twice = {{1, 0, 1, 0}}{constants}>
+{{
+    planes = Transpose <perm = [2, 0, 1]> (picture)
+    one = Unsqueeze(planes, first_axis)
+    whole_shape = Shape(picture)
+    sides = Gather(whole_shape, height_first)
+    sides_double = Cast <to = 11> (sides)
+    lengths_double = Cast <to = 11> (lengths)
+{steps}
+}}
+"""
+_RESIZE = """
+    four = Concat <axis = 0> (one_and_colours, {sizes})
+{resize}
+    sizes_double = Cast <to = 11> ({sizes})
+    factors_double = Div(sizes_double, sides_double)
+    factors_two = Cast <to = 1> (factors_double)
+    factors = Gather(factors_two, twice)
+"""
+_HALVES = 'coordinate_transformation_mode = "half_pixel"'
+# Whole grey levels, as OpenCV gives; it does not smooth.
+_LIKE_OPENCV = f"""
+    one_float = Cast <to = 1> (one)
+    resized_float = Resize <mode = "linear", {_HALVES}> (one_float, , , four)
+    resized = Round(resized_float)
+"""
+# On whole numbers onnxruntime rounds after each of the two directions, as Pillow does.
+_LIKE_PILLOW = f"""
+    resized_uint8 = Resize <{{mode}}, {_HALVES}, antialias = 1, exclude_outside = 1> (one, , , four)
+    resized = Cast <to = 1> (resized_uint8)
+"""
+_MODES = {"bilinear": 'mode = "linear"', "bicubic": 'mode = "cubic", cubic_coeff_a = -0.5'}
+_STEPS = {
+    "stretch": f"{_RESIZE.format(sizes='lengths', resize=_LIKE_OPENCV)}    image = Identity(resized)",
+    # As torchvision's Resize and CenterCrop do with Pillow's pictures.
+    "crop": """
+    least = ReduceMin(sides_double)
+    ratio = Div(sides_double, least)
+    exact = Mul(ratio, side_double)
+    lower = Floor(exact)
+    scaled_kept = Cast <to = 7> (lower)
+    scaled = {scaled}
+"""
+    + _RESIZE.format(sizes="scaled", resize=_LIKE_PILLOW)
+    + """
+    beyond = Sub(scaled, lengths)
+    beyond_double = Cast <to = 11> (beyond)
+    margin_exact = Mul(beyond_double, half)
+    margin_round = Round(margin_exact)
+    begin = Cast <to = 7> (margin_round)
+    end = Add(begin, lengths)
+    image = Slice(resized, begin, end, rows_and_columns)
+""",
+}
 
 
 def to_onnx(model: Exportable, opset: int) -> "ModelProto":
@@ -100,3 +162,62 @@ def append_nms(raw: "ModelProto", test_cfg: Mapping[str, Any]) -> "ModelProto":
     merged = onnx.compose.merge_models(raw, ending, io_map=[("boxes", "nms_all_boxes"), ("scores", "nms_all_scores")])
     onnx.checker.check_model(merged)
     return merged
+
+
+def prepend_preparation(raw: "ModelProto", preparation: Preparation) -> "ModelProto":
+    """Return a model that takes ``picture`` (H, W, 3), uint8 RGB of any size, and gives boxes in pixels of it.
+
+    Args:
+        raw: a model of ``to_onnx``, or one that ends in NMS.
+        preparation: how its pictures get the size of its input.
+    """
+    beginning = onnx.parser.parse_model(_preparation_text(raw, preparation))
+    beginning = onnx.compose.add_prefix(beginning, "prepare_", rename_inputs=False)
+    ending = onnx.compose.add_prefix(_in_pixels(raw), "give_", rename_outputs=False)
+    inner = onnx.compose.add_prefix(raw, "net_")
+    pairs = [(f"prepare_{one.name}", f"net_{one.name}") for one in raw.graph.input]
+    names = [one.name for one in raw.graph.output]
+    kept = ["prepare_factors", *(f"net_{name}" for name in names)]
+    merged = onnx.compose.merge_models(beginning, inner, io_map=pairs, outputs=kept)
+    pairs = [("prepare_factors", "give_factors"), *((f"net_{name}", f"give_{name}_of_net") for name in names)]
+    whole = onnx.compose.merge_models(merged, ending, io_map=pairs)
+    onnx.checker.check_model(whole)
+    return whole
+
+
+def _preparation_text(raw: "ModelProto", preparation: Preparation) -> str:
+    sizes = {one.name: [side.dim_value for side in one.type.tensor_type.shape.dim] for one in raw.graph.input}
+    outputs = "".join(f"float{list(shape)} {name}, " for name, shape in sizes.items())
+    constants = ""
+    steps = _STEPS[preparation.how]
+    if preparation.how == "crop":
+        constants += f", double side_double = {{{preparation.resize}}}"
+        constants += f", int64[2] both_sides = {{{preparation.resize}, {preparation.resize}}}"
+        scaled = "both_sides" if preparation.squash else "scaled_kept"
+        steps = steps.format(scaled=f"Identity({scaled})", mode=_MODES[preparation.interpolation])
+    return _PREPARATION.format(
+        ir_version=raw.ir_version,
+        opset=raw.opset_import[0].version,
+        outputs=f"{outputs}float[4] factors",
+        height=preparation.height,
+        width=preparation.width,
+        constants=constants,
+        steps=steps,
+    )
+
+
+def _in_pixels(raw: "ModelProto") -> "ModelProto":
+    """Return a model that divides a model's boxes by ``factors`` (4,), and hands on its other outputs."""
+    from onnx import helper
+
+    nodes, inputs = [], [helper.make_tensor_value_info("factors", onnx.TensorProto.FLOAT, [4])]
+    for output in raw.graph.output:
+        own = onnx.ValueInfoProto()
+        own.CopyFrom(output)
+        own.name = f"{output.name}_of_net"
+        inputs.append(own)
+        is_boxes = output.name in ("boxes", "detection_boxes")
+        given = [own.name, "factors"] if is_boxes else [own.name]
+        nodes.append(helper.make_node("Div" if is_boxes else "Identity", given, [output.name]))
+    graph = helper.make_graph(nodes, "ending", inputs, list(raw.graph.output))
+    return helper.make_model(graph, opset_imports=list(raw.opset_import), ir_version=raw.ir_version)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from benchmark.inference.export.differences import Detections, Differences, match_detections
 from benchmark.inference.export.exportable import Exportable
+from benchmark.inference.export.preparation import Preparation
 
 if TYPE_CHECKING:
     from mmdet.models import BaseDetector
@@ -47,15 +48,17 @@ class DecodedTwoStage(Exportable):
     Args:
         detector: in eval mode, on the CPU.
         size: (height, width) of the canvas in pixels, multiples of 32.
+        filled: (height, width) of the part of it that pictures are fitted into; by default all.
     """
 
     kind: ClassVar[str] = "Faster R-CNN"
     outputs: ClassVar[tuple[str, ...]] = ("detection_boxes", "detection_scores", "detection_labels")
     tolerance: ClassVar[Differences] = Differences(boxes=0.05, scores=1e-3, masks=1e-2)
 
-    def __init__(self, detector: "BaseDetector", size: tuple[int, int]) -> None:
+    def __init__(self, detector: "BaseDetector", size: tuple[int, int], filled: tuple[int, int] | None = None) -> None:
         super().__init__()
         self.detector, self.size = detector, size
+        self.preparation = Preparation("fit", *(filled or size))
         with torch.no_grad():
             maps = detector.extract_feat(torch.zeros(1, 3, *size))
         priors = detector.rpn_head.prior_generator.grid_priors([level.shape[-2:] for level in maps], device="cpu")
@@ -130,7 +133,7 @@ class DecodedTwoStage(Exportable):
             "boxes": "x1, y1, x2, y2 in pixels of the canvas",
             "scores": "softmax, background left out; 0 fills up",
             "test_cfg": {key: config[key] for key in ("score_thr", "nms", "max_per_img")},
-            "preparation": "fit",
+            "preparation": self.preparation.facts(),
         }
 
     def _normalise(self, image: Tensor, size: Tensor) -> Tensor:
@@ -241,7 +244,7 @@ def answer_with_detections(found: Mapping[str, Tensor], sample: Any, mask_thresh
     from mmengine.structures import InstanceData
 
     kept = detections(found)
-    boxes = kept.boxes / kept.boxes.new_tensor(sample.scale_factor).repeat(2)
+    boxes = kept.boxes / kept.boxes.new_tensor(sample.get("scale_factor", (1.0, 1.0))).repeat(2)
     sample.pred_instances = InstanceData(bboxes=boxes, scores=kept.scores, labels=kept.labels)
     if kept.masks is not None and mask_threshold is not None:
         sample.pred_instances.masks = paste(kept.masks, boxes, sample.ori_shape) >= mask_threshold
