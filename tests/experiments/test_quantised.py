@@ -49,6 +49,15 @@ def test_claims_are_judged_as_stated():
     assert unsure["saturation_costs"] is not Verdict.AGREES
 
 
+def test_networks_that_have_nothing_to_lose_say_nothing_of_losses():
+    found = networks(rexnet=2.0, saturating=3.0, fixed=0.1)
+    found["mobilenet_v2"]["onnx float"] = found["mobilenet_v2"]["onnx float"] - 26
+    judged = judge(found)
+    assert judged.pop("faster")[0] is Verdict.AGREES
+    assert {verdict for verdict, _ in judged.values()} == {Verdict.CANNOT_TELL} and len(judged) == 3
+    assert "only 7 of 8 networks reach 5 AP" in judged["fix_suffices"][1]
+
+
 def test_intervals_are_paired_over_pictures_and_reflected():
     own = drops(networks(rexnet=0.1, saturating=1.0, fixed=0.1), "OpenVINO, 8 bits")["mobilenet_v2"]
     value, (low, high) = estimate(own)
