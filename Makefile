@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all a newcomer needs; both set up .venv first when it is missing or out of date.
 PYTHON ?= python3
-UV_VERSION := 0.13.8
+UV_VERSION := 0.13.9
 BIN := .venv/bin
 STAMP := .venv/.installed
 RUNS ?= work_dirs
