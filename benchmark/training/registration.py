@@ -7,6 +7,8 @@ def register() -> None:
     """Register models, data sets, transforms, metrics, hooks and loops; another call changes nothing."""
     register_models()
     with quiet_imports():
+        import mmdet.evaluation  # noqa: F401  # which the registry would import later, warnings and all
+
         import benchmark.data.coco
         import benchmark.data.finegrained
         import benchmark.data.packing
