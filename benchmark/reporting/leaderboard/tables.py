@@ -256,8 +256,8 @@ def _by_recipe(runs: Iterable[Run]) -> list[tuple[list[Run], list[Run]]]:
 def _recipe(result: Result, training: TrainingRecord) -> Hashable:
     cost = result.cost
     settings = training.model_dump(exclude={*_MEASURED, "search"})
-    if training.search:  # each seed finds a rate of its own, by one procedure
-        settings["learning_rate"] = training.search.rates
+    if training.search:  # each seed finds a rate of its own, by one procedure that begins with one rate
+        settings["learning_rate"] = ("found from", training.search.rates[0])
     return (
         result.config,
         result.backbone,
