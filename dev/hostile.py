@@ -8,6 +8,7 @@ import argparse
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import sys
@@ -34,6 +35,7 @@ from hostile_world import (
 )
 
 LIMIT = 120  # s a command
+MEMORY = 10 * 2**30  # bytes a command may take; one that is given more takes the machine's
 SHORT = {"steps": "1", "grid": "1x1", "trials": "1", "runs": "1", "train_images": "2", "val_images": "2"}
 LEFT_OUT = {"run", "compile", "help", "local_rank"}  # they work for minutes
 # What an error says after work was done: of a part that was left out, of a device that could not be written in the end,
@@ -146,6 +148,7 @@ def main() -> None:
         raise Hang
 
     signal.signal(signal.SIGALRM, hang)
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, resource.RLIM_INFINITY))
     generator, findings = random.Random(args.seed), []
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
