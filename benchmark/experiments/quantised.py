@@ -73,10 +73,10 @@ _TITLES = {"onnx": "ONNX Runtime", "openvino": "OpenVINO"}
 
 CONFIG: dict[str, Any] = {
     "backbones": list(DESIGNS),
-    "steps": 500,
+    "steps": 800,
     "batch_size": 4,
     "learning_rate": 0.02,
-    "side": 224,
+    "side": 320,
     "train_images": 400,
     "val_images": 100,
     "calibration": 64,
