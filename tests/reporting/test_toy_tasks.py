@@ -48,7 +48,7 @@ def test_a_figure_that_is_only_a_row_is_in_every_format(toy, tmp_path):
     texts = {format: render(report, format) for format in FORMATS}
     for format in ("markdown", "latex", "html"):
         assert "error (‰)" in texts[format] and "12.00" in texts[format]
-    assert 'title="toy error, per mille" aria-sort="ascending"' in texts["html"] and "‰ (%)" not in texts["html"]
+    assert 'data-best="low" title="toy error, per mille"' in texts["html"] and "‰ (%)" not in texts["html"]
     [board] = json.loads(texts["json"])["leaderboards"]
     assert board["ranking"] == "error"
     assert [row["error"]["mean"] for row in board["rows"]] == [0.01, 0.012, 0.5]  # the best first
@@ -64,11 +64,12 @@ def test_a_classifiers_result_has_the_time_of_its_backbone_whatever_the_task(toy
 
 def test_the_frontier_of_a_figure_whose_low_end_is_best(toy, tmp_path):
     save_toys(tmp_path)
-    plot = plots(make_report(find_runs([tmp_path])).boards[0])[0]
-    assert plot.y_title == "error (‰)"
-    assert sorted(mark.point.accuracy for mark in plot.marks) == [10.0, 12.0, 500.0]
+    plot = plots(make_report(find_runs([tmp_path])).boards[0])["params (M)"]
+    line, marks = plot["datasets"].values()
+    assert plot["layer"][0]["encoding"]["y"]["title"] == "error (‰)"
+    assert sorted(mark["figure"] for mark in marks) == [10.0, 12.0, 500.0]
     # The cheapest and ReXNet; ResNet costs more and errs more.
-    assert len(plot.frontier.split()) == 2 and {label for *_, label in plot.labels} == {"fbnet_c", "rexnet_x1.0"}
+    assert line == [{"cost": 4.0, "figure": 500.0}, {"cost": 5.0, "figure": 10.0}]
 
 
 def test_a_task_without_a_table_stands_beside_nothing(toy, tmp_path):
@@ -145,7 +146,8 @@ def test_a_task_with_two_tables_stands_beside_both(two_tables, tmp_path):
     assert printed["mobilenet_v2"]["box_AP"] == 22.1
     labels = [point.label for point in make_report(find_runs([tmp_path])).boards[0].paper_points]
     assert labels == ["ReXNet x1.0", "Other", "MobileNetV2"]  # one point per label
-    assert "Other, in the paper" in render(make_report(find_runs([tmp_path]), paper=True), "html")
+    text = render(make_report(find_runs([tmp_path]), paper=True), "html")
+    assert '"Other"' in text and "20.0, in the paper" in text
 
 
 def test_a_run_fills_the_cells_of_both_tables_of_its_task(two_tables, tmp_path):

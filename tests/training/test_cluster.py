@@ -97,7 +97,7 @@ def test_jobs_that_are_requeued_and_a_submitter_that_is_killed_change_nothing(sl
     outcome = run_tool("bench.py", *on_slurm, timeout=400)
     assert outcome.returncode == 0, outcome.stderr + outcome.stdout
     assert_equal(folder, alone)
-    assert f"runs or waits as Slurm's job {first}" in outcome.stdout
+    assert "submitted as" not in outcome.stdout  # what ran on was found in the queue, or had finished
     for seed in (0, 1):
         assert "resumed epoch" in (folder / f"{SMALL}_seed{seed}/run.log").read_text()
     written = {path: path.stat().st_mtime_ns for path in folder.glob("*/result.json")}
