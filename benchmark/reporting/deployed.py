@@ -68,21 +68,28 @@ def _spread(value: float | None, ends: Sequence[float] | None, *, sign: str = ""
 
 
 def draw(table: DeployTable, stem: Path) -> list[str]:
-    """Draw the figure against the time with one thread as SVG and PNG; return the endings, none without points."""
+    """Draw time with one thread and figure, a line a file, as SVG and PNG; return the endings, none without points.
+
+    Files of one model have nearly one figure, so that points of one over the other would lie upon one another.
+    """
     points = [(row, row.ms, row.value) for row in table.rows if row.value is not None and row.ms is not None]
     if not points:
         return []
-    figure, (axes,) = new_figure(1, 1, width=7, height=4.2)
-    for row, ms, value in points:
-        colour, marker = (COLOURS[1], "s") if row.precision == "int8" else (COLOURS[0], "o")
-        axes.plot([ms, ms], row.interval or (value, value), color=colour, alpha=0.3, linewidth=1)
-        axes.plot(ms, value, marker, color=colour, markersize=5)
-        axes.annotate(
-            f"{row.format} {row.precision}", (ms, value), fontsize=7, xytext=(4, 4), textcoords="offset points"
-        )
+    figure, (left, right) = new_figure(1, 2, width=8, height=1.2 + 0.28 * len(points))
+    for place, (row, ms, value) in enumerate(points):
+        look: dict[str, Any] = {"color": COLOURS[1 if row.precision == "int8" else 0]}
+        for axes, x, interval in ((left, ms, row.ms_interval), (right, value, row.interval)):
+            axes.plot(interval or (x, x), [place, place], alpha=0.4, linewidth=2, **look)
+            axes.plot(x, place, "o", markersize=5, **look)
+            axes.annotate(f"{x:.1f}", (x, place), fontsize=7, xytext=(0, 5), textcoords="offset points", ha="center")
     heading = FIGURES[points[0][0].figure]
-    axes.set(xlabel="ms a picture, 1 thread", ylabel=f"{heading.group} {heading.heading} (%)".strip(), xlim=(0, None))
-    axes.set_title(f"{table.config}: {table.machine}", fontsize=9)
+    left.set_yticks(range(len(points)), [f"{row.format} {row.precision}" for row, *_ in points], fontsize=8)
+    right.set_yticks([])
+    left.set(xlabel="ms a picture, 1 thread", xlim=(0, None))
+    right.set_xlabel(f"{heading.group} {heading.heading} (%)".strip())
+    for axes in (left, right):
+        axes.set_ylim(len(points) - 0.5, -0.7)  # the first on top
+    figure.suptitle(f"{table.config}: {table.machine}", fontsize=9)
     options: dict[str, dict[str, Any]] = {"svg": {"metadata": {"Date": None}}, "png": {"dpi": 130}}
     for ending, given in options.items():
         write_atomically(stem.with_suffix(f".{ending}"), partial(figure.savefig, format=ending, **given))
