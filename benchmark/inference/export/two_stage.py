@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from mmdet.datasets.transforms import Resize
 from mmdet.registry import TRANSFORMS
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,6 +16,10 @@ from torch.nn import functional as F
 from benchmark.inference.export.differences import Detections, Differences, match_detections
 from benchmark.inference.export.exportable import Exportable
 from benchmark.inference.export.preparation import Preparation
+from benchmark.models.build import quiet_imports
+
+with quiet_imports():
+    from mmdet.datasets.transforms import Resize
 
 if TYPE_CHECKING:
     from mmdet.models import BaseDetector
