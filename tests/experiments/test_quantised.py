@@ -75,7 +75,7 @@ def test_without_runs_that_saturate_nothing_is_said_of_them():
     assert {series.group for series in quantised._series(found)} == {"VNNI or exact", "speed"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_it_trains_quantises_and_times_a_network(tmp_path):
     from benchmark.experiments.run import run_experiment

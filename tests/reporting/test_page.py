@@ -115,10 +115,11 @@ def test_headings_sort_and_rows_without_a_value_stay_last(driver):
 
 def test_headings_sort_from_the_keyboard(driver):
     from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.wait import WebDriverWait
 
     button = heading(driver, "backbone").find_element("css selector", "[tabindex='0']")
     button.send_keys(Keys.ENTER)
-    assert heading(driver, "backbone").get_attribute("aria-sort") == "ascending"
+    WebDriverWait(driver, 5).until(lambda driver: heading(driver, "backbone").get_attribute("aria-sort") == "ascending")
     assert backbones(driver)[1:] == ["efficientnet_b0", "mobilenet_v2", "rexnet_x1.0"]
 
 

@@ -144,6 +144,9 @@ def _worker(subject: Subject, sample: Path, program: Sequence[str]) -> Iterator[
             yield process
         finally:
             process.kill()
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):  # of a word that it ended before
+                process.stdin.close()
 
 
 def _ask(worker: subprocess.Popen, word: str) -> list[float]:
