@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmark.records.deployed import read_table
+from benchmark.records.deploy import DeployTable
 from benchmark.reporting.deployed import PICTURE, render
 from benchmark.reporting.markers import replace_between_markers
 
@@ -18,7 +18,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 def main(folders: list[Path]) -> None:
     for folder in folders:
-        table = read_table(folder / "deploy.json")
+        table = DeployTable.read(folder / "deploy.json")
         place = DOCS / "deploying"
         place.mkdir(exist_ok=True)
         picture = place / f"{table.config}.png"

@@ -134,10 +134,10 @@ def main() -> None:
 
 def print_measured(paths: list[Path]) -> None:
     """Print the tables of files of exported models' times."""
-    from benchmark.records.deployed import read_table
+    from benchmark.records.deploy import DeployTable
     from benchmark.reporting.deployed import render
 
-    print("\n\n".join(render(read_table(path), "github") for path in paths))
+    print("\n\n".join(render(DeployTable.read(path), "github") for path in paths))
 
 
 def time_loaders(args: argparse.Namespace) -> list["LoaderRate"]:

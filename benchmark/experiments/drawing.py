@@ -75,5 +75,13 @@ def _save(figure: Figure, made: Artefact, stem: Path) -> None:
     engine.set(rect=(0, below / total, 1, height / total))  # type: ignore[call-arg]
     figure.text(0.01, 1 - 0.5 * _LINE / total, title, va="top", fontsize=11, fontweight="bold")
     figure.text(0.01, 0.3 * _LINE / total, "\n".join(caption), va="bottom", fontsize=7.5, color="#444444")
+    write_figure(figure, stem)
+
+
+def write_figure(figure: Figure, stem: Path) -> list[Path]:
+    """Write a figure as SVG and PNG, and return the files."""
+    written = []
     for ending, options in _FORMATS.items():
-        write_atomically(stem.with_suffix(f".{ending}"), partial(figure.savefig, format=ending, **options))
+        written.append(stem.with_suffix(f".{ending}"))
+        write_atomically(written[-1], partial(figure.savefig, format=ending, **options))
+    return written

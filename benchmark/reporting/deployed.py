@@ -1,15 +1,14 @@
 """A table of deployed formats as text, Markdown and a picture: figure against time."""
 
 from collections.abc import Collection, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
-from benchmark.experiments.drawing import COLOURS, new_figure
+from benchmark.experiments.drawing import COLOURS, new_figure, write_figure
 from benchmark.files.atomic import write_atomically
-from benchmark.records.deployed import DeployTable, TimedRow
+from benchmark.records.deploy import DeployTable, TimedRow
 from benchmark.records.figures import FIGURES
 
 MARKDOWN, PICTURE = "deploy.md", "deploy"
@@ -20,7 +19,7 @@ def write_reports(table: DeployTable, folder: Path) -> str:
     """Write Markdown and picture beside the files, and return the text for the terminal."""
     markdown = f"{render(table, 'github')}\n"
     write_atomically(folder / MARKDOWN, lambda path: path.write_text(markdown))
-    drawn = " ".join(str(folder / f"{PICTURE}.{ending}") for ending in draw(table, folder / PICTURE))
+    drawn = " ".join(map(str, draw(table, folder / PICTURE)))
     return f"{render(table, 'simple')}\n\n{folder / 'deploy.json'} {folder / MARKDOWN} {drawn}"
 
 
@@ -67,8 +66,8 @@ def _spread(value: float | None, ends: Sequence[float] | None, *, sign: str = ""
     return f"{_number(value, sign=sign)} ({low}{to}{high})"
 
 
-def draw(table: DeployTable, stem: Path) -> list[str]:
-    """Draw time with one thread and figure, a line a file, as SVG and PNG; return the endings, none without points.
+def draw(table: DeployTable, stem: Path) -> list[Path]:
+    """Draw time with one thread and figure, a line a file, as SVG and PNG; return the files, none without points.
 
     Files of one model have nearly one figure, so that points of one over the other would lie upon one another.
     """
@@ -90,7 +89,4 @@ def draw(table: DeployTable, stem: Path) -> list[str]:
     for axes in (left, right):
         axes.set_ylim(len(points) - 0.5, -0.7)  # the first on top
     figure.suptitle(f"{table.config}: {table.machine}", fontsize=9)
-    options: dict[str, dict[str, Any]] = {"svg": {"metadata": {"Date": None}}, "png": {"dpi": 130}}
-    for ending, given in options.items():
-        write_atomically(stem.with_suffix(f".{ending}"), partial(figure.savefig, format=ending, **given))
-    return list(options)
+    return write_figure(figure, stem)

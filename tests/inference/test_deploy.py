@@ -26,8 +26,7 @@ from benchmark.inference.deploy.run import WORKER, check_quiet, choose_formats
 from benchmark.inference.deploy.workers import Subject, Timed, time_subjects
 from benchmark.inference.export.source import prepare, read_config
 from benchmark.measuring import machine
-from benchmark.records.deploy import read_deploy
-from benchmark.records.deployed import DeployTable, TimedRow, read_table
+from benchmark.records.deploy import DeployFile, DeployTable, TimedRow
 from benchmark.reporting.deployed import render, write_reports
 
 CONFIG = CONFIGS / "ssdlite_mobilenet_v3_large.py"
@@ -176,12 +175,12 @@ def test_text_and_markdown_have_the_intervals_and_say_what_is_absent(tmp_path):
     printed = write_reports(made, tmp_path)
     assert "deploy.svg" in printed and "openvino int8" in (tmp_path / "deploy.svg").read_text()
     made.write(tmp_path / "deploy.json")
-    assert read_table(tmp_path / "deploy.json") == made
+    assert DeployTable.read(tmp_path / "deploy.json") == made
     printed = call_tool("latency.py", "--read", tmp_path / "deploy.json")
     assert printed.returncode == 0 and "-0.2 (-0.6 to +0.0)" in printed.stdout, printed.stderr
     both = call_tool("latency.py", "rexnet_x1.0", "--read", tmp_path / "deploy.json")
     assert both.returncode == 2 and "--read" in both.stderr
-    assert read_deploy(tmp_path / "deploy.json").rows[1].delta == -0.2  # what others read
+    assert DeployFile.read(tmp_path / "deploy.json").rows[1].delta == -0.2  # what others read
 
 
 def test_pictures_to_calibrate_on_are_training_pictures_of_all_classes(options, checkpoint, demo_data):
@@ -216,7 +215,7 @@ def call(checkpoint: Path, data: Path, folder: Path, *more: object):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_tool_makes_checks_evaluates_and_times_every_file(deployed):
-    made = read_table(deployed / "deploy.json")
+    made = DeployTable.read(deployed / "deploy.json")
     rows = {(each.format, each.precision): each for each in made.rows}
     assert [*rows] == [
         ("pytorch", "fp32"),
@@ -242,7 +241,7 @@ def test_the_tool_makes_checks_evaluates_and_times_every_file(deployed):
 @pytest.mark.timeout(600)
 def test_what_is_done_is_not_done_again(deployed, checkpoint, demo_data, monkeypatch):
     before = {path.name: path.stat().st_mtime_ns for path in deployed.iterdir() if "ssdlite" in path.name}
-    table_before = read_table(deployed / "deploy.json")
+    table_before = DeployTable.read(deployed / "deploy.json")
     weights = deployed / "ssdlite_mobilenet_v3_small.onnx"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
@@ -251,7 +250,7 @@ def test_what_is_done_is_not_done_again(deployed, checkpoint, demo_data, monkeyp
     assert made.returncode == 0, made.stderr
     after = {path.name: path.stat().st_mtime_ns for path in deployed.iterdir() if "ssdlite" in path.name}
     assert [name for name in after if after[name] != before[name]] == [weights.name]  # it alone was made again
-    again = {(each.format, each.precision): each for each in read_table(deployed / "deploy.json").rows}
+    again = {(each.format, each.precision): each for each in DeployTable.read(deployed / "deploy.json").rows}
     for each in table_before.rows:
         assert again[each.format, each.precision].value == each.value
     other = call(checkpoint, demo_data, deployed, "--max-drop", 80)
@@ -283,8 +282,8 @@ def test_the_bundle_times_the_files_without_pytorch(doubling, deployed, tmp_path
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    found = {each.file: each for each in read_table(place / "times.json").rows}
-    known = {each.file: each for each in read_table(place / "deploy.json").rows if each.file}
+    found = {each.file: each for each in DeployTable.read(place / "times.json").rows}
+    known = {each.file: each for each in DeployTable.read(place / "deploy.json").rows if each.file}
     assert found.keys() == known.keys()
     for name, each in found.items():
         assert (each.value, each.delta) == (known[name].value, known[name].delta)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from backbones.errors import UserError
-from benchmark.records.deploy import DeployFile, DeployRow, read_deploy
+from benchmark.records.deploy import DeployFile, DeployRow
 
 ROW = {"format": "onnx", "precision": "int8", "figure": "box_AP", "value": 30.1, "delta": -0.4, "ms": 4.2}
 
@@ -19,11 +19,11 @@ def test_what_is_written_is_read(tmp_path):
     row = DeployRow(**ROW, interval=(29.0, 31.0), delta_interval=(-0.6, -0.2), verified="yes", note="per channel")
     table = DeployFile(backbone="rexnet_x1.0", device="CPU", threads=1, rows=(row,))
     table.write(tmp_path / "new" / "deploy.json")
-    assert read_deploy(tmp_path / "new" / "deploy.json") == table
+    assert DeployFile.read(tmp_path / "new" / "deploy.json") == table
 
 
 def test_unknown_fields_are_left_alone_and_missing_ones_are_null(tmp_path):
-    [row] = read_deploy(save(tmp_path / "deploy.json", provider="CPUExecutionProvider")).rows
+    [row] = DeployFile.read(save(tmp_path / "deploy.json", provider="CPUExecutionProvider")).rows
     assert (row.mb, row.interval, row.verified) == (None, None, "unchecked")
 
 
@@ -39,10 +39,10 @@ def test_unknown_fields_are_left_alone_and_missing_ones_are_null(tmp_path):
 )
 def test_what_is_wrong_is_named(tmp_path, changes, message):
     with pytest.raises(UserError, match=rf"deploy\.json is no table of deployed formats.*{message}"):
-        read_deploy(save(tmp_path / "deploy.json", **changes))
+        DeployFile.read(save(tmp_path / "deploy.json", **changes))
 
 
 def test_what_is_no_json_is_named(tmp_path):
     (tmp_path / "deploy.json").write_text("{")
     with pytest.raises(UserError, match=r"deploy\.json is no table"):
-        read_deploy(tmp_path / "deploy.json")
+        DeployFile.read(tmp_path / "deploy.json")

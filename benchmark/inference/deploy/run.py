@@ -36,7 +36,7 @@ from benchmark.inference.export.source import Source, prepare, read_config
 from benchmark.inference.quantise.arithmetic import arithmetic_here
 from benchmark.inference.quantise.search import Quantised, Task, check_quantisable, quantisable, quantise
 from benchmark.measuring.machine import available_cores, busy_share, processor
-from benchmark.records.deployed import DeployTable, TimedRow
+from benchmark.records.deploy import DeployTable, TimedRow
 
 _IDENTITY = "deployed.json"  # in UNITS: what the folder is of
 _TIMES = "times.npz"  # in UNITS

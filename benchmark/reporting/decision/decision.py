@@ -9,7 +9,7 @@ from typing import Any
 from backbones.errors import UserError
 from benchmark.evaluation.compare import check_same_data
 from benchmark.files.run_folder import SERIES
-from benchmark.records.deploy import DeployFile, DeployRow, read_deploy
+from benchmark.records.deploy import DeployFile, DeployRow
 from benchmark.records.figures import FIGURES, Figure
 from benchmark.records.result import Result
 from benchmark.records.runs import Found, find_runs
@@ -139,7 +139,7 @@ def decide(
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"Folder not found: {folder}. Give a run's folder or one with runs below it.")
-    files = [read_deploy(path) for path in deploys]
+    files = [DeployFile.read(path) for path in deploys]
     found = find_runs(folders)
     board, rows, notes = _comparable(found, folders)
     sessions = read_sessions(found, latencies)

@@ -32,6 +32,8 @@ from functools import cache
 import numpy as np
 from scipy import stats
 
+from benchmark.evaluation.spread import seed_variance
+
 _LEVEL = 0.95
 _POWER = 0.8
 _MOST_SEEDS = 100
@@ -126,10 +128,8 @@ class Needed:
 
 def spreads(figures: Sequence[Figure]) -> Spreads:
     """Return how much runs vary from seed to seed, pooled over backbones."""
-    several = [[*figure.values.values()] for figure in figures if len(figure.values) > 1]
-    freedom = sum(len(values) - 1 for values in several)
-    total = sum((len(values) - 1) * float(np.var(values, ddof=1)) for values in several)
-    alone = Spread(total / freedom, freedom) if freedom else None
+    variance, freedom = seed_variance([[*figure.values.values()] for figure in figures])
+    alone = Spread(variance, freedom) if freedom else None
     seeds = [*figures[0].values]
     if len(figures) < 2 or len(seeds) < 2 or any(figure.values.keys() != set(seeds) for figure in figures):
         return Spreads(alone, None)
