@@ -5,8 +5,12 @@ import runpy
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 # One thread a process: the tests' networks are too small to gain from more. It counts only before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -86,3 +90,21 @@ def reproduce_tool(monkeypatch):
         return left.value.code
 
     return run
+
+
+@pytest.fixture(scope="module")
+def pictures(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two generated validation pictures."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for path in sorted((demo_data / "val2017").iterdir())[:2]:
+        (folder / path.name).symlink_to(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator["Chrome"]:
+    """A browser; whoever asks for it has skipped where there is none."""
+    from screenshot import browser
+
+    with browser() as driver:
+        yield driver

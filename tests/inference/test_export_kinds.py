@@ -45,14 +45,6 @@ def checkpoints(randomise, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pictures(demo_data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    for path in sorted((demo_data / "val2017").iterdir())[:2]:
-        (folder / path.name).symlink_to(path)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def written(checkpoints, pictures, tmp_path_factory):
     """ONNX files by config."""
     folder = tmp_path_factory.mktemp("written")

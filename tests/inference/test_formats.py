@@ -66,14 +66,6 @@ def checkpoints(randomise, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pictures(demo_data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    for path in sorted((demo_data / "val2017").iterdir())[:2]:
-        (folder / path.name).symlink_to(path)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def sources(checkpoints, pictures):
     return {kind: prepare(read_config(options(kind)), checkpoints / f"{kind}.pth", pictures) for kind in CONFIG_OF}
 

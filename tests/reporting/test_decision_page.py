@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from decision_runs import make_annotations, make_detector_run, make_times
 from helpers import call_tool
-from screenshot import browser, missing, set_screen
+from screenshot import missing, set_screen
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
@@ -34,12 +34,6 @@ def page(tmp_path_factory) -> Path:
     run = call_tool("decide.py", root / "runs", "--annotations", annotations, "--latency", times, "--out", root / "out")
     assert run.returncode == 0, run.stderr
     return root / "out" / "decision.html"
-
-
-@pytest.fixture(scope="module")
-def started():
-    with browser() as driver:
-        yield driver
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from golden import LEADERBOARD
-from screenshot import browser, missing, set_screen
+from screenshot import missing, set_screen
 
 from benchmark.reporting.leaderboard import find_runs, make_report, write
 
@@ -21,12 +21,6 @@ def page(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("page") / "page.html"
     write(make_report(find_runs([LEADERBOARD / "runs"]), paper=True), "html", path)
     return path
-
-
-@pytest.fixture(scope="module")
-def started():
-    with browser() as driver:
-        yield driver
 
 
 @pytest.fixture
