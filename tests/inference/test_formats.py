@@ -259,6 +259,15 @@ def test_a_format_that_is_not_installed_is_named_with_its_extra(name, checkpoint
         export(options("classifier"), tmp_path / "absent.pth", tmp_path / f"x{row.ending}")
 
 
+@pytest.mark.parametrize("name", RUN)
+def test_a_format_asks_for_the_packages_of_its_own_extra_alone(name, checkpoints, pictures, tmp_path, monkeypatch):
+    row, find = installed(name), importlib.util.find_spec
+    others = {package for other in FORMATS.values() for package in other.packages} - set(row.packages)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda spec: None if spec in others else find(spec))
+    export(options("classifier"), checkpoints / "classifier.pth", tmp_path / f"x{row.ending}", pictures=pictures)
+    assert (tmp_path / f"x{row.ending}").is_file()
+
+
 def test_a_kind_that_a_format_does_not_hold_is_named_before_a_model_is_built(tmp_path):
     chosen = Options(CONFIGS / "faster_rcnn.py", cfg_options=SMALL, demo=True)
     with pytest.raises(UserError, match="ncnn files hold SSDLite, classifier, no Faster R-CNN"):

@@ -14,6 +14,7 @@ from decision_runs import make_annotations, make_classifier_run, make_detector_r
 from helpers import call_tool
 
 from benchmark.reporting.decision.choice import Constraints, Option, choose
+from benchmark.reporting.decision.decision import decide as make_decision
 from benchmark.reporting.decision.statistics import (
     Estimate,
     Figure,
@@ -25,6 +26,7 @@ from benchmark.reporting.decision.statistics import (
     spreads,
     unlike_spreads,
 )
+from benchmark.reporting.decision.text import class_rows, tables
 from benchmark.reporting.decision.words import page_words, sentence
 
 CHOOSE = Path(__file__).parents[2] / "benchmark/reporting/decision/choose.js"
@@ -204,6 +206,28 @@ def test_what_may_be_worse_by_more_than_the_margin_is_not_taken_but_named():
     assert choose(options, low, [[0, 3.0], [-0.1, 0]], Constraints(margin=1)).untold is None
 
 
+def test_what_is_no_better_than_a_guess_is_not_taken(annotations, tmp_path):
+    for backbone in ("resnet50", "rexnet_x1.0"):
+        make_detector_run(tmp_path / "boxes" / backbone, annotations, quality=0.0, backbone=backbone)
+        make_classifier_run(tmp_path / "classes" / backbone, [True, False] * 20, backbone=backbone)
+    for folder, said in (("boxes", "0.0 AP (95% interval 0.0 to 0.0), and a blind guess reaches 0.0."),
+                         ("classes", ", and a blind guess reaches 50.0.")):  # fmt: skip
+        more = ("--annotations", annotations) if folder == "boxes" else ()
+        decision = decide(tmp_path / folder, tmp_path / f"{folder}_out", *more)
+        assert decision["taken"] is None and decision["changes"]["max_params"] == []
+        assert decision["sentence"].startswith("None can be taken yet: ") and said in decision["sentence"]
+
+
+def test_of_many_classes_those_are_printed_that_differ_most(runs, annotations):
+    found = make_decision([runs], Constraints(), annotations=annotations)
+    shown = [row["class"] for row in class_rows(found)]
+    names = [one.classes for one in found.candidates]
+    ranges = {name: np.ptp([classes[name].value for classes in names]) for name in shown}
+    assert len(shown) == 3 and [row["class"] for row in class_rows(found, classes=1)] == [max(ranges, key=ranges.get)]
+    assert "AP by class, the 2 of 3 that differ most" in tables(found, classes=2)
+    assert "AP by class" in tables(found, classes=3)
+
+
 # What is refused.
 
 
@@ -322,7 +346,7 @@ def test_the_page_chooses_and_says_the_same():
             "max_params": maybe(rng, rng.uniform(1, 9)),
             "margin": margin,
         }
-        options = [Option(one["figure"], one["ms"], one["params"]) for one in data["options"]]
+        options = [Option(one["figure"], one["ms"], one["params"], one["guess"]) for one in data["options"]]
         answer = choose(options, low, high, Constraints(**asked))
         chosen = answer and {name: getattr(answer, name) for name in ("taken", "best", "next", "untold")}
         cases.append({"data": data, "asked": asked})
@@ -335,7 +359,8 @@ def test_the_page_chooses_and_says_the_same():
     run = subprocess.run(["node", "-e", script], input=json.dumps(cases), capture_output=True, text=True, check=True)
     assert json.loads(run.stdout) == expected
     answers = [answer for answer, _ in expected]
-    assert None in answers and any(answer and answer["untold"] is not None for answer in answers)
+    assert None in answers and any(said.startswith("None can be taken yet: ") for _, said in expected)
+    assert any(answer and answer["untold"] is not None for answer in answers)
     assert any(answer and answer["taken"] != answer["best"] for answer in answers)
 
 
@@ -354,6 +379,7 @@ def random_data(rng: np.random.Generator) -> tuple[dict, list, list]:
     pooled = spreads(figures)
     estimates = [estimate(figure, pooled) for figure in figures]
     times = [maybe(rng, t) if rng.uniform() < 0.3 else float(t) for t in rng.choice([10.0, 10.2, 20.0, 30.0], count)]
+    guess = float(rng.choice([0, 0, 29.0, 40.0]))
     pairs = [[None if a is b else difference(a, b, pooled) for b in figures] for a in figures]
     low = [[pair.low if pair else 0.0 for pair in row] for row in pairs]
     high = [[pair.high if pair else 0.0 for pair in row] for row in pairs]
@@ -364,7 +390,7 @@ def random_data(rng: np.random.Generator) -> tuple[dict, list, list]:
     data = {
         "options": [
             {"name": f"net$&{i}", "figure": one.value, "ms": times[i], "params": float(rng.choice([2, 4, 8])),
-             "low": one.low, "text": option_text(one, "AP")}
+             "low": one.low, "guess": guess, "text": option_text(one, "AP", guess)}
             for i, one in enumerate(estimates)
         ],
         "pairs": [

@@ -152,7 +152,6 @@ def convert(row: Format, conversion: Conversion, out: Path, **chosen: Any) -> Pa
     Raises:
         UserError: whatever the converter says.
     """
-    row.check_installed()
     with as_user_errors(f"Converting to {row.title}"):
         row.load_module().convert(conversion, out, **chosen)
     return out

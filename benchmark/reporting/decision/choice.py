@@ -3,7 +3,8 @@
 Of the backbones that meet the constraints the best is the one with the highest figure. Taken is the fastest of those
 that are as good as the best: the interval of their difference to it holds 0 and does not reach further down than the
 margin, what one would give for speed. Times within 5% are one time; the higher figure decides then. Without a time of
-the best one nothing can be given for speed, and it is taken itself.
+the best one nothing can be given for speed, and it is taken itself. A backbone whose figure is not over what
+guessing reaches by more than the margin has learned nothing that one could choose by, and is not taken.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,11 +32,19 @@ class Constraints:
 
 @dataclass(frozen=True)
 class Option:
-    """What the rule knows of a backbone: its figure in percent, median time in ms (None: not measured), parameters."""
+    """What the rule knows of a backbone.
+
+    Attributes:
+        figure: in percent.
+        ms: median time of an image, None where it was not measured.
+        params: how many.
+        guess: the figure that guessing reaches.
+    """
 
     figure: float
     ms: float | None
     params: float
+    guess: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ Ends = Sequence[Sequence[float]]
 
 
 def choose(options: Sequence[Option], low: Ends, high: Ends, constraints: Constraints) -> Choice | None:
-    """Return what to take, None if no option meets the constraints.
+    """Return what to take, None if no option meets the constraints and has learned anything.
 
     Args:
         options: the backbones.
@@ -72,7 +81,11 @@ def choose(options: Sequence[Option], low: Ends, high: Ends, constraints: Constr
         ms = options[i].ms
         return -options[i].figure, float("inf") if ms is None else ms, options[i].params, i
 
-    able = [i for i, option in enumerate(options) if meets(option, constraints)]
+    able = [
+        i
+        for i, option in enumerate(options)
+        if meets(option, constraints) and option.figure > option.guess + constraints.margin
+    ]
     if not able:
         return None
     best = min(able, key=order)

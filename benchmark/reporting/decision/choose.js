@@ -12,7 +12,8 @@ function choose(options, pairs, asked) {
     options[j].figure - options[i].figure
     || (options[i].ms ?? Infinity) - (options[j].ms ?? Infinity)
     || options[i].params - options[j].params || i - j)[0] ?? null;
-  const able = options.map((_, i) => i).filter((i) => meets(options[i], asked));
+  const learned = (option) => option.figure > option.guess + asked.margin;
+  const able = options.map((_, i) => i).filter((i) => meets(options[i], asked) && learned(options[i]));
   if (!able.length) return null;
   const best = first([...able]);
   let taken = best, untold = null;
@@ -30,9 +31,12 @@ function choose(options, pairs, asked) {
 function sentence(data, asked) {
   const { options, pairs, words } = data;
   const answer = choose(options, pairs, asked);
-  if (answer === null) return words.nobody;
-  const { taken, best, next, untold } = answer;
   const say = (template, parts) => words[template].replace(/\{(\w+)\}/g, (_, key) => parts[key]);
+  if (answer === null) {
+    const highest = options.find((option) => meets(option, asked));
+    return highest ? say("unlearned", { ...highest.text, name: highest.name }) : words.nobody;
+  }
+  const { taken, best, next, untold } = answer;
   const pair = (i, j) => ({ ...pairs[i][j].text, name: options[i].name, other: options[j].name });
   const isOpen = ({ low, high }) => high >= 0 && low < -asked.margin;
   const beside = taken === best && next !== null && isOpen(pairs[next][best]) ? next : null;

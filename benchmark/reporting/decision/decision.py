@@ -54,7 +54,8 @@ class Candidate:
     @property
     def option(self) -> Option:
         """Return what the rule knows of it."""
-        return Option(self.found.value, self.timed.record.median_ms if self.timed else None, self.result.cost.params)
+        ms = self.timed.record.median_ms if self.timed else None
+        return Option(self.found.value, ms, self.result.cost.params, self.evidence.guess)
 
     def number(self, key: str) -> float | None:
         """Return a cost of the leaderboard's row."""
@@ -84,7 +85,7 @@ class Decision:
         pairs: difference of candidate i minus candidate j, None for i = j.
         speeds: how many times as fast i is as j, None where it is not known.
         constraints: that the answer was chosen by.
-        answer: None if nothing meets them.
+        answer: None if nothing can be taken.
         changes: by limit, where the answer changes as it moves.
         deployed: other formats.
         data: what the page's script needs: options, pairs, words.
@@ -266,7 +267,7 @@ def _data(
                 **asdict(one.option),
                 "low": one.found.low,
                 "high": one.found.high,
-                "text": option_text(one.found, figure.heading),
+                "text": option_text(one.found, figure.heading, one.evidence.guess),
             }
             for one in candidates
         ],

@@ -29,10 +29,17 @@ _HEADER = "image,true class,answer"
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the runs of a backbone say: its figure, and that of each class, in percent."""
+    """What the runs of a backbone say, in percent.
+
+    Attributes:
+        figure: what ranks.
+        classes: that of each class.
+        guess: what guessing reaches: a class in so many of a classifier, no box of a detector.
+    """
 
     figure: Figure
     classes: Mapping[str, Figure]
+    guess: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -100,9 +107,9 @@ def _evidence(runs: Sequence[Run], counted: Sequence[_Counted], images: int) -> 
         if not np.isnan(counted[0].classes[place])
     }
     whole = mean([one.whole for one in counted])
-    return Evidence(
-        Figure({seed: float(value or 0) for seed, value in values.items()}, whole, images, own_draws), classes
-    )
+    found = Figure({seed: float(value or 0) for seed, value in values.items()}, whole, images, own_draws)
+    detects = TASKS[runs[0].result.task].kind == "detector"
+    return Evidence(found, classes, 0.0 if detects else 100 / len(counted[0].names))
 
 
 def _seed(run: Run, unknown: int) -> int:

@@ -13,6 +13,7 @@ from benchmark.reporting.leaderboard.text import markdown_text
 _NOTHING = "-"
 _WIDTH = 100  # letters
 _NAMED = 3
+_CLASSES = 20  # by which backbones are told apart on a terminal
 LIMITS = {
     "max_ms": ("at most, ms", "--max-ms"),
     "min_figure": ("at least, {heading}", "--min-ap"),
@@ -82,25 +83,33 @@ def training_rows(decision: Decision) -> list[dict[str, str]]:
     return found
 
 
-def class_rows(decision: Decision, most: int | None = None) -> list[dict[str, str]]:
+def class_rows(decision: Decision, most: int | None = None, classes: int | None = None) -> list[dict[str, str]]:
     """Return the figure of every class with its interval, a column for each of the first backbones.
 
     Args:
         decision: to print.
         most: backbones: what is taken first, then the highest; all by default.
+        classes: at most so many, those in which these backbones differ most; all by default.
     """
     order = list(range(len(decision.candidates)))
     if (answer := decision.answer) is not None:
         taken = answer.taken
         order.sort(key=lambda place: place != taken)
     chosen = [decision.candidates[place] for place in order[:most]]
-    names = dict.fromkeys(name for one in decision.candidates for name in one.classes)
+    names = [*dict.fromkeys(name for one in decision.candidates for name in one.classes)]
+
+    def range_of(name: str) -> float:
+        values = [one.classes[name].value for one in chosen if name in one.classes]
+        return max(values, default=0.0) - min(values, default=0.0)
+
+    shown = sorted(names, key=range_of, reverse=True)[:classes]
     return [
         {
             "class": name,
             **{one.name: interval(one.classes[name]) if name in one.classes else _NOTHING for one in chosen},
         }
         for name in names
+        if name in shown
     ]
 
 
@@ -143,7 +152,7 @@ def deploy_rows(decision: Decision) -> list[dict[str, str]]:
 def plain_text(decision: Decision) -> str:
     """Return the decision as plain text."""
     parts = [fill(decision.sentence, _WIDTH), title(decision)]
-    for heading, table in tables(decision, most=4).items():
+    for heading, table in tables(decision, most=4, classes=_CLASSES).items():
         parts.append(f"{heading}\n\n{_plain(table)}")
     parts.append("\n".join(fill(note, _WIDTH) for note in decision.notes))
     return "\n\n".join(parts) + "\n"
@@ -152,22 +161,24 @@ def plain_text(decision: Decision) -> str:
 def markdown(decision: Decision, picture: str) -> str:
     """Return the decision as Markdown; ``picture`` is the address of its chart."""
     parts = [f"# {markdown_text(decision.sentence)}", markdown_text(title(decision)), f"![The chart]({picture})"]
-    for heading, table in tables(decision, most=None).items():
+    for heading, table in tables(decision).items():
         escaped = [{markdown_text(key): markdown_text(value) for key, value in row.items()} for row in table]
         parts.append(f"## {heading}\n\n{tabulate(escaped, 'keys', 'pipe', disable_numparse=True)}")
     parts.append("\n".join(f"- {markdown_text(note)}" for note in decision.notes))
     return "\n\n".join(parts) + "\n"
 
 
-def tables(decision: Decision, most: int | None) -> dict[str, list[dict[str, str]]]:
-    """Return the tables under their headings, without the empty ones; ``most`` backbones by class."""
+def tables(decision: Decision, most: int | None = None, classes: int | None = None) -> dict[str, list[dict[str, str]]]:
+    """Return the tables under their headings, without the empty ones; ``most`` and ``classes`` as in ``class_rows``."""
     heading = decision.figure.heading
+    every = len({name for one in decision.candidates for name in one.classes})
+    part = f", the {classes} of {every} that differ most" if classes is not None and classes < every else ""
     found: Mapping[str, list[dict[str, str]]] = {
         "Backbones": rows(decision),
         "What would change the answer": change_rows(decision),
         "Other formats": deploy_rows(decision),
         "Cost of training": training_rows(decision),
-        f"{heading} by class": class_rows(decision, most),
+        f"{heading} by class{part}": class_rows(decision, most, classes),
     }
     return {name: table for name, table in found.items() if table}
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmark.reporting.decision.choice import AS_FAST, Choice, Constraints
+from benchmark.reporting.decision.choice import AS_FAST, Choice, Constraints, Option, meets
 from benchmark.reporting.decision.statistics import Estimate, Needed, needed
 from benchmark.reporting.decision.times import Speed
 
@@ -13,6 +13,8 @@ _OPEN = " Whether {name} is as good as {other} cannot be told yet (difference {v
 TEMPLATES = {
     "take": "Take {name}: {figure} {heading} (" + _INTERVAL + ")",
     "take_for_now": "For now take {name}: {figure} {heading} (" + _INTERVAL + ")",
+    "unlearned": "None can be taken yet: {name} is highest with {figure} {heading} (" + _INTERVAL + "), and a blind "
+    "guess reaches {guess}. Train longer, or on more pictures.",
     "below": ", {gap} below the best, {other} (difference {value}, " + _INTERVAL + ", {pairing})",
     "as_high": ", as high as {other} (difference {value}, " + _INTERVAL + ", {pairing})",
     "above": ", {gap} above the next, {other} (" + _INTERVAL + ", {pairing})",
@@ -54,13 +56,14 @@ def page_words(heading: str, count: int, one_seed: bool) -> dict[str, str]:
     }
 
 
-def option_text(found: Estimate, heading: str) -> dict[str, str]:
+def option_text(found: Estimate, heading: str, guess: float) -> dict[str, str]:
     """Return an option's numbers as the sentence prints them."""
     return {
         "figure": f"{found.value:.1f}",
         "low": f"{found.low:.1f}",
         "high": f"{found.high:.1f}",
         "heading": heading,
+        "guess": f"{guess:.1f}",
     }
 
 
@@ -128,7 +131,8 @@ def sentence(data: Mapping[str, Any], answer: Choice | None, constraints: Constr
     pairs: Sequence[Sequence[Mapping[str, Any]]] = data["pairs"]
     words: Mapping[str, str] = data["words"]
     if answer is None:
-        return words["nobody"]
+        able = [one for one in options if meets(_option(one), constraints)]
+        return fill("unlearned", {**able[0]["text"], "name": able[0]["name"]}) if able else words["nobody"]
     taken, best, following = answer.taken, answer.best, answer.next
 
     def pair(i: int, j: int) -> dict[str, Any]:
@@ -153,6 +157,10 @@ def sentence(data: Mapping[str, Any], answer: Choice | None, constraints: Constr
     if unsettled is not None:
         text += fill(pairs[unsettled][best]["text"]["settle"], pair(unsettled, best))
     return text + words["ending"]
+
+
+def _option(data: Mapping[str, Any]) -> Option:
+    return Option(data["figure"], data["ms"], data["params"], data["guess"])
 
 
 def _is_open(pair: Mapping[str, Any], margin: float) -> bool:
