@@ -298,7 +298,7 @@ class _Work:
             if made.path is None:
                 return Unit(name, "int8", note=made.note)
             size = move(row, made.path, out)
-            return self._unit(name, "int8", out, size, found[made.path], "unchecked", made.note)
+            return self._unit(name, "int8", out, size, found[made.path], "by figure", made.note)
 
     def _find(self, row: Format, path: Path) -> list[Any]:
         return self.labelled.find(row.load_module().load(path, None))
