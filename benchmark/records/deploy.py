@@ -43,8 +43,8 @@ class DeployRow(_Tolerant):
         ms: median time of an image.
         ms_interval: interval or quartiles of ``ms``; ``note`` or the page's reader knows which.
         peak_mb: memory at its peak, in millions of bytes.
-        verified: whether its outputs were found equal to PyTorch's within the format's tolerance; of INT8, whose are not,
-            the figure decides.
+        verified: whether its outputs were found equal to PyTorch's within the format's tolerance; INT8's are not, and
+            its figure decides.
         note: for the reader, why something is missing say.
     """
 
