@@ -36,7 +36,16 @@ from hostile_world import (
 
 LIMIT = 120  # s a command
 MEMORY = 10 * 2**30  # bytes a command may take; one that is given more takes the machine's
-SHORT = {"steps": "1", "grid": "1x1", "trials": "1", "runs": "1", "train_images": "2", "val_images": "2"}
+SHORT = {
+    "steps": "1",
+    "rounds": "1",
+    "calibrate": "2",
+    "grid": "1x1",
+    "trials": "1",
+    "runs": "1",
+    "train_images": "2",
+    "val_images": "2",
+}
 LEFT_OUT = {"run", "compile", "help", "local_rank"}  # they work for minutes
 # What an error says after work was done: of a part that was left out, of a device that could not be written in the end,
 # of a run that had begun.

@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import kills
 import pytest
@@ -21,6 +22,7 @@ from benchmark.config.names import CONFIGS
 from benchmark.config.recipe import Recipe
 from benchmark.files.checkpoints import load_checkpoint
 from benchmark.files.run_folder import list_checkpoints
+from benchmark.training import fine_tuning
 from benchmark.training.evaluate import evaluate
 from benchmark.training.loops import split_batch
 from benchmark.training.signals import StoppedError
@@ -224,6 +226,19 @@ def test_two_processes_average_and_accumulate_alike(folders, tmp_path):
     assert again.training.batch_size == 12 and again.training.accumulate == 3
     printed = [line for line in (tmp_path / "run.log").read_text().splitlines() if "val:" in line]
     assert f"top1 {again.metrics['top1']:.1f}" in printed[-1]
+
+
+def test_the_main_processs_statistics_are_evaluated_everywhere(monkeypatch):
+    """Each process has its own pictures, and so its own averages of BN's statistics."""
+    sent: list[torch.Tensor] = []
+    monkeypatch.setattr(torch.distributed, "broadcast", lambda tensor, src: sent.append(tensor))
+    monkeypatch.setattr(fine_tuning, "is_distributed", lambda: True)
+    runner = SimpleNamespace(model=torch.nn.BatchNorm2d(2), _train_loop=object(), iter=0)
+    hook = fine_tuning.EmaWeightsHook()
+    hook.before_run(runner)
+    hook.before_val_epoch(runner)
+    buffers = [*hook.ema_model.module.buffers()]
+    assert len(buffers) == 3 and all(any(each is one for one in sent) for each in buffers)
 
 
 FINETUNE = dict(path=CONFIGS / "finetune.py", dataset="imagefolder", backbone="mobilenet_v3_small")
