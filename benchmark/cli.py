@@ -35,7 +35,6 @@ _NUMBERS = {
 }
 _QUIET = 1.0  # s
 _announced: list[threading.Timer] = []  # what is not said yet
-FEWEST_RESAMPLES = 100  # below, the ends of a 95% interval are single resamples
 
 
 @dataclass(frozen=True)
@@ -221,6 +220,10 @@ def whole_number(low: int, high: int = MOST) -> Callable[[str], int]:
     return parse
 
 
+# Of fewer draws the ends of a 95% interval are single ones; what more would add is far below the interval's own width.
+resamples = whole_number(100, 100_000)
+
+
 def names(text: str) -> list[str]:
     """Return the names of a list with commas; the type of an argument."""
     found = [name.strip() for name in text.split(",")]
@@ -336,11 +339,11 @@ def add_classifier_reports(parser: argparse.ArgumentParser, *, resamples: int = 
     _add_bootstrap(parser, resamples)
 
 
-def _add_bootstrap(parser: argparse.ArgumentParser, resamples: int) -> None:
+def _add_bootstrap(parser: argparse.ArgumentParser, default: int) -> None:
     parser.add_argument(
         "--bootstrap",
-        type=whole_number(FEWEST_RESAMPLES),
-        default=resamples,
+        type=resamples,
+        default=default,
         metavar="N",
         help="95%% intervals from so many draws of the images",
     )

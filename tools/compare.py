@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmark.cli import FEWEST_RESAMPLES, Parser, announce, run, whole_number
+from benchmark.cli import Parser, announce, resamples, run, whole_number
 
 
 def make_parser() -> Parser:
@@ -15,9 +15,7 @@ def make_parser() -> Parser:
     annotations.add_argument(
         "--dataset", type=Path, metavar="DIR", help="folder of your own data that both were run on"
     )
-    parser.add_argument(
-        "--resamples", type=whole_number(FEWEST_RESAMPLES), default=1000, metavar="N", help="draws of the images"
-    )
+    parser.add_argument("--resamples", type=resamples, default=1000, metavar="N", help="draws of the images")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="of the draws")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser

@@ -7,7 +7,7 @@ Reads the runs below the folders and measured times among them (latency*.json), 
 import sys
 from pathlib import Path
 
-from benchmark.cli import FEWEST_RESAMPLES, Parser, announce, number, parameters, run, whole_number
+from benchmark.cli import Parser, announce, number, parameters, resamples, run, whole_number
 
 
 def make_parser() -> Parser:
@@ -39,9 +39,7 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--annotations", type=Path, metavar="FILE", help="default: what the first run's config.py names"
     )
-    parser.add_argument(
-        "--resamples", type=whole_number(FEWEST_RESAMPLES), default=400, metavar="N", help="draws of the pictures"
-    )
+    parser.add_argument("--resamples", type=resamples, default=400, metavar="N", help="draws of the pictures")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="of the draws")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to (default: the first folder)")
     return parser

@@ -25,6 +25,7 @@ def test_written_and_read_back(tmp_path):
         ({"surprise": 1}, "surprise: .*not permitted"),
         ({"schema_version": 2}, "schema_version"),
         ({"data": {"name": "x", "split": "y", "images": 0, "annotations_sha256": ""}}, r"data\.images"),
+        ({"cost": {"params": 10**400, "macs": 1, "input": [1, 3, 8, 8]}}, "cost: .*params is out of range"),
     ],
 )
 def test_a_foreign_content_is_named(tmp_path, change, message):
