@@ -116,14 +116,14 @@ def test_a_run_that_fails_is_listed_and_stops_no_other(shapes, tmp_path):
 
 
 def test_another_series_and_changed_data_are_refused(whole, demo_data, shapes, tmp_path):
-    outcome = run_tool("bench.py", *map(str, command(shapes, whole, budget=5)))
+    outcome = call_tool("bench.py", *command(shapes, whole, budget=5))
     assert outcome.returncode == 1 and "steps: 3 then, 5 now" in outcome.stderr
     other = make_layout("yolo", demo_data, tmp_path / "own")
     arguments = [*map(str, command(other, tmp_path / "series", budget=1)), "--seeds", "1"]
     assert run_tool("bench.py", *arguments).returncode == 0
     label = next(path for path in sorted((other / "labels/train").iterdir()) if path.read_text())
     label.write_text("")
-    outcome = run_tool("bench.py", *arguments)
+    outcome = call_tool("bench.py", *arguments)
     assert outcome.returncode == 1 and "has changed since" in outcome.stderr
 
 
@@ -131,5 +131,5 @@ def test_another_series_and_changed_data_are_refused(whole, demo_data, shapes, t
     ("backbones", "words"), [("rexnet_1.0", "rexnet_x1.0"), ("resnet50,resnet50", "twice")], ids=["unknown", "twice"]
 )
 def test_backbones_that_cannot_be_are_refused_before_anything(backbones, words, shapes, tmp_path):
-    outcome = run_tool("bench.py", *map(str, command(shapes, tmp_path / "series", backbones=backbones)))
+    outcome = call_tool("bench.py", *command(shapes, tmp_path / "series", backbones=backbones))
     assert outcome.returncode == 1 and words in outcome.stderr and not (tmp_path / "series").exists()
