@@ -43,6 +43,7 @@ SHORT = {
     "grid": "1x1",
     "trials": "1",
     "runs": "1",
+    "seeds": "1",
     "train_images": "2",
     "val_images": "2",
 }

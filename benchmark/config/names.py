@@ -16,6 +16,7 @@ from benchmark.files.run_folder import slug
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 DATA = CONFIGS / "_base_" / "data"
+_LONGEST = 200  # bytes of a run's name, which is a folder's
 
 
 def is_template(path: Path) -> bool:
@@ -73,7 +74,8 @@ def run_name(own: Config, path: Path, backbone: str) -> str:
         backbone: of the run.
 
     Raises:
-        UserError: a file named after another backbone than its own, or another backbone for a run's config.
+        UserError: a file named after another backbone than its own, another backbone for a run's config, or a name
+            that no folder can have.
     """
     stem, template = own.get("name", path.stem), own.get("template", "")
     owned = own.model.get("backbone", {}).get("name")
@@ -89,7 +91,12 @@ def run_name(own: Config, path: Path, backbone: str) -> str:
         stem = template
     elif owned == backbone:
         return stem
-    return f"{stem}_{slug(backbone)}"
+    name = f"{stem}_{slug(backbone)}"
+    if len(name.encode()) > _LONGEST:
+        raise UserError(
+            f"The run's name is too long for a folder ({len(name.encode())} bytes, at most {_LONGEST}): {name[:60]}..."
+        )
+    return name
 
 
 def _as_template(name: str) -> str | None:

@@ -80,6 +80,8 @@ NUMBERS = [
     *number("seeds", "0"),
     *number("workers", "0"),
     Row("a backbone that is none", "rexnet_x1.0", {"backbones": "rexnet_1.0"}),
+    Row("a series with a backbone of a long name", "too long", {"backbones": "timm:" + "x" * 5000}),
+    Row("a backbone of a long name", "too long", {"backbone": "timm:" + "x" * 5000}),
     *(Row(f"backbones {text!r}", "names with commas", {"backbones": text}) for text in ("", ",", "resnet50,")),
     *number("keep", "0"),
     Row("unknown tracker", "--tracker", {"trackers": "aim"}),
