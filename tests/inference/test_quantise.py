@@ -99,6 +99,15 @@ def test_the_processor_says_whether_sums_saturate(flags, machine, limit, exact, 
     assert arithmetic_here().exact is exact
 
 
+def test_one_pictures_outlier_does_not_stretch_the_ranges(network, pictures, tmp_path):
+    outlier = {"image": pictures[0]["image"] * 100}
+    prepared, out = onnx_int8.prepare(network, tmp_path), tmp_path / "int8.onnx"
+    onnx_int8.quantise(prepared, [*pictures, outlier], out, FACTS, arithmetic=VNNI, floats=["relu9", "decode"])
+    [scale] = [numpy_helper.to_array(each) for each in onnx.load(out).graph.initializer if each.name == "image_scale"]
+    greatest = [each["image"].max() for each in (*pictures, outlier)]
+    assert 255 * scale == pytest.approx(np.mean(greatest), rel=1e-3) and max(greatest) > 4 * np.mean(greatest)
+
+
 @pytest.mark.parametrize(("kind", "stored"), [(VNNI, np.int8), (NONE, np.uint8)])
 def test_weights_are_unsigned_where_signed_ones_saturate(kind, stored, network, pictures, tmp_path):
     prepared = onnx_int8.prepare(network, tmp_path)
@@ -128,7 +137,7 @@ def test_the_costliest_layers_are_found_named_and_left_in_float(task, tmp_path):
     groups = rank_groups(task, onnx_int8.prepare(task.source, tmp_path), tmp_path)
     assert sorted(layer for group in groups for layer in group.layers) == [f"conv{number}" for number in range(LAYERS)]
     assert len(groups) == search.GROUPS and "conv3" in groups[0].layers
-    assert groups[0].decibels < groups[1].decibels - 3
+    assert groups[0].decibels < groups[1].decibels - 1
 
     drops = iter([2.0, 0.4])
     found = quantise(task, tmp_path, lambda path: next(drops), 0.5)

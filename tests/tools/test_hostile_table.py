@@ -289,6 +289,7 @@ FILES = [
             ("an empty folder", "No pictures in", "folder"),
             ("nothing", "No such picture", "absent"),
             ("validation pictures", "is a validation picture", "data/val2017"),
+            ("no picture", "Cannot decode", "file"),
         )
     ),
     Row("times absent", "absent.json", {"read": "{w}/absent.json", "models": ()}, tools=("latency",)),

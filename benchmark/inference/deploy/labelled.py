@@ -11,6 +11,7 @@ import numpy as np
 from backbones.errors import UserError
 from benchmark.console import track_progress
 from benchmark.data.annotations import read_annotations
+from benchmark.data.decode import read_image
 from benchmark.data.finegrained import read_split
 from benchmark.data.subsets import stratified_order
 from benchmark.evaluation.accuracy import Answers, accuracy, intervals, paired_difference
@@ -157,7 +158,7 @@ def calibration_pictures(source: Source, folder: Path | None, count: int) -> lis
         count: at most so many.
 
     Raises:
-        UserError: there are none, or one of them is a validation picture.
+        UserError: there are none, one of them is a validation picture, or one cannot be read.
     """
     chosen = find_pictures(folder) if folder else _training_pictures(source)
     chosen = chosen[:count]
@@ -166,6 +167,8 @@ def calibration_pictures(source: Source, folder: Path | None, count: int) -> lis
         raise UserError(
             f"{taken} is a validation picture, on which files are judged: give --calibration another folder."
         )
+    for path in track_progress(chosen, "decoding pictures to calibrate on"):
+        read_image(str(path))
     return chosen
 
 

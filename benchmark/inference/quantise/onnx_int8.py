@@ -80,6 +80,7 @@ def quantise(
         weight_type=QuantType.QInt8 if arithmetic.exact else QuantType.QUInt8,
         nodes_to_exclude=sorted(floats),
         calibration_cache_path=prepared.with_suffix(".ranges"),
+        extra_options={"CalibMovingAverage": True},  # the mean over pictures of least and greatest: outliers are cut
     )
     model = onnx.load(out)
     set_model_props(model, pack_facts(facts))
