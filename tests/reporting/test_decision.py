@@ -218,6 +218,16 @@ def test_what_is_no_better_than_a_guess_is_not_taken(annotations, tmp_path):
         assert decision["sentence"].startswith("None can be taken yet: ") and said in decision["sentence"]
 
 
+def test_generated_data_have_no_times_and_the_note_says_why(tmp_path):
+    run = make_classifier_run(tmp_path / "runs/a", [True, True, True, False])
+    content = json.loads((run / "result.json").read_text())
+    content["data"]["demo"] = True
+    (run / "result.json").write_text(json.dumps(content))
+    notes = decide(tmp_path / "runs", tmp_path / "out")["notes"]
+    [note] = [note for note in notes if note.startswith("No times: ")]
+    assert "its own classes" in note and "latency.py" not in note
+
+
 def test_of_many_classes_those_are_printed_that_differ_most(runs, annotations):
     found = make_decision([runs], Constraints(), annotations=annotations)
     shown = [row["class"] for row in class_rows(found)]

@@ -349,6 +349,8 @@ def _notes(candidates: Sequence[Candidate], board: Board) -> list[str]:
             notes.append("The times still moved when they were taken: the machine was busy.")
         if missing:
             notes.append(f"No time under these conditions, so neither fast nor slow: {', '.join(missing)}.")
+    elif board.demo:
+        notes.append("No times: a config's are those of its own classes, of which generated data have fewer.")
     else:
         notes.append("No times: tools/latency.py --json > latency.json in the folder of the runs gives them.")
     recipes = {_recipe(one.result) for one in candidates}
