@@ -122,14 +122,21 @@ def run(main: Callable[[], None]) -> None:
     except BrokenPipeError:  # whoever read the output has closed it
         _leave("", 128 + signal.SIGPIPE)
     except OSError as error:
-        full = error.errno in _FULL
-        _leave(f"error: {error.strerror}: what this wrote is not whole." if full else f"error: {describe(error)}", 1)
+        _leave(f"error: {_describe_system(error)}", 1)
     except (MemoryError, RuntimeError) as error:
         if not (isinstance(error, MemoryError) or _NO_MEMORY.search(str(error))):
             _leave(f"error: {describe(error)}", 1)
         _leave("error: There is not enough memory: take fewer images at once, or smaller ones.", 1)
     except Exception as error:  # the one place where what nobody expected becomes one line
         _leave(f"error: {describe(error)}", 1)
+
+
+def _describe_system(error: OSError) -> str:
+    if error.errno in _FULL:
+        return f"{error.strerror}: what this wrote is not whole."
+    if error.errno == errno.ENAMETOOLONG:
+        return f"No file can have so long a name: {Path(str(error.filename)).name[:40]}... Give a shorter one."
+    return describe(error)
 
 
 def announce(text: str, *, aside: bool = True) -> None:

@@ -82,6 +82,7 @@ NUMBERS = [
     Row("a backbone that is none", "rexnet_x1.0", {"backbones": "rexnet_1.0"}),
     Row("a series with a backbone of a long name", "too long", {"backbones": "timm:" + "x" * 5000}),
     Row("a backbone of a long name", "too long", {"backbone": "timm:" + "x" * 5000}),
+    Row("a template of a long name", "so long a name", {"template": "x" * 5000}),
     *(Row(f"backbones {text!r}", "names with commas", {"backbones": text}) for text in ("", ",", "resnet50,")),
     *number("keep", "0"),
     Row("unknown tracker", "--tracker", {"trackers": "aim"}),
