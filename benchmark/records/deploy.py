@@ -158,7 +158,7 @@ class DeployTable(DeployFile):
     def conditions(self) -> str:
         """How it was measured, in a sentence or two."""
         timed = f"Times: {self.machine}, batch 1, median of {self.rounds} interleaved rounds after a warm-up"
-        timed += " (in brackets: middle half)." if self.stable else ", whose medians still moved: the machine is busy."
+        timed += " (in brackets: middle half)." if self.stable else ", at whose end medians still moved."
         busy = f" Others took {self.busy:.0%} of the machine." if self.busy is not None else ""
         figures = f" Figures: {self.pictures} validation pictures, 95% paired intervals." if self.pictures else ""
         return f"{timed}{busy}{figures} {self.date[:10]}."

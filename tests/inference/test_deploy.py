@@ -313,3 +313,8 @@ def test_the_bundle_is_one_file_that_python_runs(tmp_path, doubling):
     found = {each["file"]: each for each in json.loads(done.stdout)["rows"]}
     assert found["double.onnx"]["ms"] > 0 and found["double.onnx"]["figure"] == "top1"
     assert found["broken.onnx"]["ms"] is None and "cannot run" in found["broken.onnx"]["note"]
+
+
+def test_a_format_that_cannot_be_run_here_is_not_timed_and_says_why(tmp_path):
+    with pytest.raises(UserError, match="Core ML runs on Apple's systems alone"):
+        workers.load("coreml", tmp_path / "x.mlpackage", 1)

@@ -206,7 +206,13 @@ def _peak_memory() -> int:
 
 
 def load(name: str, path: Path, threads: int | None) -> Run:
-    """Return the function that runs a file."""
+    """Return the function that runs a file.
+
+    Raises:
+        UserError: of a format that cannot be run, or a runtime that cannot run it.
+    """
+    if name in FORMATS and FORMATS[name].unchecked:
+        raise UserError(FORMATS[name].unchecked)
     module = importlib.import_module(OTHERS[name]) if name in OTHERS else FORMATS[name].load_module()
     return module.load(path, threads)
 
