@@ -139,6 +139,14 @@ def test_every_file_is_timed_in_a_process_of_its_own_and_one_that_cannot_run_say
     assert time_subjects([subjects[1]], sample, WORKER, 4) == [broken]
 
 
+def test_a_folder_called_like_an_option_is_one(doubling, tmp_path, monkeypatch):
+    shutil.copytree(doubling, tmp_path / "-folder")
+    monkeypatch.chdir(tmp_path)
+    folder = Path("-folder")
+    [found] = time_subjects([Subject("onnx", folder / "double.onnx", 1)], folder / "sample.npz", WORKER, 1)
+    assert isinstance(found, Timed)
+
+
 def test_a_process_that_ends_is_named(doubling):
     killed = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
     (found,) = time_subjects([Subject("onnx", doubling / "double.onnx", 1)], doubling / "sample.npz", killed, 1)

@@ -135,7 +135,8 @@ def _worker(subject: Subject, sample: Path, program: Sequence[str]) -> Iterator[
     Raises:
         WorkerError: it has not.
     """
-    arguments = (subject.name, str(subject.path), str(subject.threads or 0), str(sample))
+    # An absolute path is never taken for an option.
+    arguments = (subject.name, str(subject.path.absolute()), str(subject.threads or 0), str(sample.absolute()))
     with subprocess.Popen([*program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             answer = _read(process)
