@@ -5,17 +5,15 @@ a newer file is still read. A figure that was not measured is null. Whoever take
 ``DeployFile``; this program writes a ``DeployTable``, which says how it was measured too.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from backbones.errors import UserError, did_you_mean
+from backbones.errors import did_you_mean
 from benchmark.files.atomic import make_folder, write_atomically
-from benchmark.files.reading import read_regular
 from benchmark.records.figures import FIGURES
-from benchmark.records.schema import first_problem
+from benchmark.records.schema import read_record
 
 Interval = tuple[float, float]
 Positive = Annotated[float, Field(gt=0)]
@@ -111,11 +109,7 @@ class DeployFile(_Tolerant):
         Raises:
             UserError: unreadable, not JSON, or not of this schema; the first problem is named.
         """
-        try:
-            return cls.model_validate(json.loads(read_regular(path)))
-        except (OSError, ValueError) as error:
-            problem = first_problem(error) if isinstance(error, ValidationError) else error
-            raise UserError(f"{path} is no table of deployed formats (deploy.json): {problem}.") from error
+        return read_record(cls, path, "no table of deployed formats (deploy.json)")
 
 
 class TimedRow(DeployRow):

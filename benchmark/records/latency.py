@@ -11,14 +11,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
-from backbones.errors import UserError
 from benchmark.files.atomic import make_folder, write_atomically
-from benchmark.files.reading import read_regular
 from benchmark.files.run_folder import slug
 from benchmark.records.result import Result
-from benchmark.records.schema import Strict, first_problem
+from benchmark.records.schema import Strict, read_record
 from benchmark.tasks import TASKS
 
 _TIMED = {
@@ -180,8 +178,4 @@ def read_latencies(path: Path) -> LatencyFile:
     Raises:
         UserError: unreadable, not JSON, or not of this schema; the first problem is named.
     """
-    try:
-        return LatencyFile.model_validate(json.loads(read_regular(path)))
-    except (OSError, ValueError) as error:
-        problem = first_problem(error) if isinstance(error, ValidationError) else error
-        raise UserError(f"{path} is not what tools/latency.py --json prints: {problem}.") from error
+    return read_record(LatencyFile, path, "not what tools/latency.py --json prints")

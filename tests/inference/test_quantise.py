@@ -1,5 +1,6 @@
 """INT8: what decodes stays in float, saturation is avoided where the processor saturates, costly layers are found."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -134,10 +135,11 @@ def test_a_file_that_loses_little_is_kept_as_it_is(task, tmp_path):
 
 
 def test_the_costliest_layers_are_found_named_and_left_in_float(task, tmp_path):
+    task = dataclasses.replace(task, pictures=task.pictures[:1])  # nothing is cut of the range of one
     groups = rank_groups(task, onnx_int8.prepare(task.source, tmp_path), tmp_path)
     assert sorted(layer for group in groups for layer in group.layers) == [f"conv{number}" for number in range(LAYERS)]
     assert len(groups) == search.GROUPS and "conv3" in groups[0].layers
-    assert groups[0].decibels < groups[1].decibels - 1
+    assert groups[0].decibels < groups[1].decibels - 3
 
     drops = iter([2.0, 0.4])
     found = quantise(task, tmp_path, lambda path: next(drops), 0.5)

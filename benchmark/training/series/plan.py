@@ -1,11 +1,8 @@
 """What a series trains, kept in its folder, so that one that is started again is the same series or is refused."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from backbones.errors import UserError
 from backbones.tensors import file_sha256
@@ -14,7 +11,7 @@ from benchmark.config.load import load_options
 from benchmark.data.own.convert import USED
 from benchmark.files.atomic import check_folder, make_folder, write_atomically
 from benchmark.files.run_folder import RESULT, SERIES, slug
-from benchmark.records.schema import Strict, first_problem
+from benchmark.records.schema import Strict, read_record
 from benchmark.training.plan import plan_training
 
 _OF_TRAINING = ("pretrained", "steps", "subset")
@@ -177,11 +174,7 @@ def read_series(path: Path) -> Series:
     Raises:
         UserError: another file.
     """
-    try:
-        return Series.model_validate(json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
-        problem = first_problem(error) if isinstance(error, ValidationError) else error
-        raise UserError(f"{path} is no plan of a series: {problem}.") from error
+    return read_record(Series, path, "no plan of a series")
 
 
 def jobs(series: Series, folder: Path) -> list[Job]:
